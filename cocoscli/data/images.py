@@ -1,0 +1,254 @@
+"""Reading image files that nobody has checked: photos and label maps.
+
+Every file is untrusted. Its size is read from the header and refused before anything is decoded;
+only common raster formats are tried; whatever is wrong with it becomes one `BadInput`.
+Sizes are (width, height) as in Pillow, arrays are (H, W, ...) as in NumPy.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from cocoscli.data.colors import MAX_ID, ColorTable, describe_colors, ids_of_colors, read_color_table
+from cocoscli.data.wording import one_line, shown
+from cocoscli.errors import BadInput
+
+MAX_PIXELS = 178_956_970  # Pillow's own limit, stated here so that it holds whatever Pillow's is
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "PPM")
+LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".webp", *LABEL_SUFFIXES)
+
+Size = tuple[int, int]
+
+__all__ = [
+    "IMAGE_SUFFIXES", "LABEL_SUFFIXES", "MAX_PIXELS", "ColorTable", "Size", "image_size", "is_image",
+    "read_color_table", "read_labels", "read_photo",
+]
+
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SRGB = ImageCms.createProfile("sRGB")
+
+# Pillow warns from half the limit on; here the limit is an error and all below it is fine.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name (not the content) of `path` is that of an image that can be read."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def image_size(path: Path, upright: bool = True) -> Size:
+    """The (width, height) of an image from its header alone; `upright` heeds its orientation."""
+    with _opened(path) as image:
+        width, height = image.size
+        return (height, width) if upright and _orientation(image) >= 5 else (width, height)
+
+
+def read_photo(
+    path: Path, size: Size | None = None, resample: int = Image.Resampling.BICUBIC
+) -> np.ndarray:
+    """Read a photo as (H, W, 3) uint8 sRGB, upright, transparency composited onto white.
+
+    `size` is (width, height); None keeps the photo's own. Raises BadInput.
+    """
+    with _opened(path) as image:
+        image.load()
+        turn = _TURN.get(_orientation(image))
+    try:
+        rgb = _to_srgb(image)
+    except (ValueError, OSError) as error:
+        raise BadInput(
+            f"{shown(path)}: pixels of mode {image.mode} cannot be read as a photo "
+            f"({one_line(error)}); expected 8-bit or 16-bit grey, RGB or CMYK.",
+            "Save it as an 8-bit RGB PNG or JPEG.",
+        ) from error
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    if size is not None and rgb.size != size:
+        rgb = rgb.resize(size, Image.Resampling(resample))
+    return np.array(rgb)
+
+
+def read_labels(
+    path: Path, size: Size | None = None, colors: ColorTable | None = None
+) -> np.ndarray:
+    """Read a label map as (H, W) uint16 class ids, resized to the nearest pixel.
+
+    Grey values and palette *indices* are ids as they are; an RGB mask needs `colors`, a table
+    from id to colour, unless its three channels are equal. A grey PNG of 1, 2 or 4 bits gives
+    its stored values. `size` is (width, height); None keeps the map's own. Raises BadInput.
+    """
+    with _opened(path) as image:
+        image.load()
+    jpeg = image.info.get("compression") == "jpeg"  # a TIFF may hold one
+    if image.format not in LOSSLESS or jpeg:
+        raise BadInput(
+            f"{shown(path)}: a label map stored as {'JPEG in ' if jpeg else ''}{image.format}; "
+            "expected a lossless PNG, because lossy compression changes class ids.",
+            "Export the label map as PNG again: converting this file does not bring its ids back.",
+        )
+    ids = _label_ids(image, path, colors) // _grey_step(path)
+    if size is None or image.size == size:
+        return ids
+    return np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image with its header read and its size checked; what goes wrong becomes BadInput.
+
+    Keep the body to Pillow's own calls: whatever it raises is taken for a damaged file.
+    """
+    try:
+        info = path.stat()
+        if not stat.S_ISREG(info.st_mode):
+            kind = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+            raise BadInput(f"{shown(path)}: {kind}; expected an image file.", "Give a file.")
+        if info.st_size == 0:
+            raise BadInput(
+                f"{shown(path)}: the file is empty (0 bytes); expected an image.",
+                "Copy or export it again.",
+            )
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
+            yield image
+    except (BadInput, MemoryError):
+        raise
+    except Exception as error:  # on damaged files Pillow raises nearly everything
+        raise _unreadable(shown(path), error) from error
+
+
+def _unreadable(name: str, error: Exception) -> BadInput:
+    """The BadInput for what opening or decoding a file raised."""
+    again = "Copy or export it again."
+    match error:
+        case FileNotFoundError():
+            return BadInput(f"{name}: no such file; expected an image.", "Check the path.")
+        case PermissionError():
+            return BadInput(f"{name}: permission denied.", "Make the file readable.")
+        case Image.DecompressionBombError():
+            return BadInput(
+                f"{name}: too large to decode safely ({one_line(error)}); expected at most "
+                f"{MAX_PIXELS:,} pixels.",
+                "Scale it down first.",
+            )
+        case UnidentifiedImageError():
+            return BadInput(
+                f"{name}: not an image that can be read; expected one of {', '.join(FORMATS)}.",
+                "Remove the file or convert it to PNG.",
+            )
+    return BadInput(
+        f"{name}: damaged or cut short ({one_line(error)}); expected a whole image.", again
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where it is missing, broken or already applied.
+
+    Pillow turns TIFF files itself. A PNG is not decoded to look for EXIF behind its pixels.
+    """
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return 1
+    try:
+        value = image.getexif().get(_ORIENTATION)
+    except MemoryError:
+        raise
+    except Exception:  # broken EXIF spoils no pixel
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB through the file's ICC profile; raises ValueError for one without meaning."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I"):
+        image = Image.fromarray(((_uint16(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    base = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+    rgb = _apply_profile(image.convert(base), profile)
+    if alpha is None:
+        return rgb
+    white = Image.new("RGB", rgb.size, "white")
+    white.paste(rgb, mask=alpha)
+    return white
+
+
+def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to sRGB; a profile that is absent, broken or of another kind is ignored."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            converted = ImageCms.profileToProfile(image, source, _SRGB, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            pass
+    return image.convert("RGB")
+
+
+def _uint16(image: Image.Image) -> np.ndarray:
+    """The values of an integer image (modes I and I;16*) as uint16; ValueError beyond 0..65535."""
+    values = np.array(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > MAX_ID:
+        raise ValueError(f"values {low}..{high} do not fit in 16 bits")
+    return values.astype(np.uint16)
+
+
+def _grey_step(path: Path) -> int:
+    """What Pillow multiplied the values of a 2-bit or 4-bit grey PNG by, so as to fill 0..255."""
+    with path.open("rb") as file:
+        head = file.read(26)
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or head[25] != 0:
+        return 1
+    return {2: 85, 4: 17}.get(head[24], 1)
+
+
+def _label_ids(image: Image.Image, path: Path, colors: ColorTable | None) -> np.ndarray:
+    """The (H, W) uint16 ids of a decoded label map, whatever its mode."""
+    pixels = np.array(image)
+    if image.mode in ("1", "L", "P"):
+        return pixels.astype(np.uint16)
+    if image.mode in ("LA", "PA"):
+        return pixels[..., 0].astype(np.uint16)
+    if image.mode in ("RGB", "RGBA"):
+        if colors is not None:
+            return ids_of_colors(pixels[..., :3], colors, shown(path))
+        if (pixels[..., :1] == pixels[..., 1:3]).all():
+            return pixels[..., 0].astype(np.uint16)
+        raise BadInput(
+            f"{shown(path)}: a colour-coded mask ({describe_colors(pixels[..., :3])}); expected "
+            "class ids: 8-bit or 16-bit grey, or a palette.",
+            "Give the colour of each class with --colors FILE (JSON or CSV).",
+        )
+    try:
+        if image.mode.startswith("I"):
+            return _uint16(image)
+        raise ValueError(f"mode {image.mode}")
+    except ValueError as error:
+        raise BadInput(
+            f"{shown(path)}: pixels that are no class ids ({one_line(error)}); expected 8-bit or "
+            "16-bit grey, or a palette.",
+            "Save the ids as an 8-bit or 16-bit grey PNG.",
+        ) from error

@@ -1,0 +1,159 @@
+"""The correspondence network (section 3.1): adapt both images to domain S, match, warp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from cocosnet import matching
+from cocosnet.config import ModelConfig
+from cocosnet.domain import PaperAdaptor, PaperShared, ReleasedAdaptor, ReleasedShared
+from cocosnet.layers import Spade, add_spectral_norm
+
+
+@dataclass(frozen=True)
+class InputFeatures:
+    """An encoded input, reusable against any number of exemplars."""
+
+    side: matching.Side
+
+    def __len__(self) -> int:
+        return len(self.side.features)
+
+
+@dataclass(frozen=True)
+class ExemplarBank:
+    """An encoded exemplar, reusable for any number of inputs."""
+
+    side: matching.Side
+    colours: Tensor
+    """(B,3,h,w) the exemplar at 1/4, or (B,48,h,w) its patches: what Eq. 4 averages."""
+
+    def __len__(self) -> int:
+        return len(self.side.features)
+
+    @staticmethod
+    def stack(banks: list[ExemplarBank]) -> ExemplarBank:
+        """One bank of a batch from banks of the same size, in order."""
+        if len(banks) == 1:
+            return banks[0]
+        sides = zip(*(bank.side for bank in banks), strict=True)
+        side = matching.Side(*(None if x[0] is None else torch.cat(x) for x in sides))
+        return ExemplarBank(side, torch.cat([bank.colours for bank in banks]))
+
+    @property
+    def nbytes(self) -> int:
+        tensors = [x for x in (*self.side, self.colours) if x is not None]
+        return sum(x.numel() * x.element_size() for x in tensors)
+
+
+class Match:
+    """The correspondence of inputs and exemplars; each quantity is streamed when asked for."""
+
+    def __init__(self, query: matching.Side, bank: ExemplarBank, config: ModelConfig) -> None:
+        self.query = query
+        self.bank = bank
+        self.config = config
+
+    def warp(self, values: Tensor) -> Tensor:
+        """Eq. 4 for anything aligned with the exemplar.
+
+        values (B or 1, D, H', W'), averaged down to the exemplar's matching grid where larger ->
+        (B,D,h,w) on the input's matching grid, 1/4 of the image.
+        """
+        grid = matching.to_grid(values, self.bank.side.grid)
+        return matching.warp(self.query, self.bank.side, grid, self.config.temperature)
+
+    def warp_back(self, values: Tensor) -> Tensor:
+        """Eq. 12's way back: (B,D,h,w) on the input's grid -> on the exemplar's grid."""
+        grid = matching.to_grid(values, self.query.grid)
+        return matching.warp(self.bank.side, self.query, grid, self.config.temperature)
+
+    @cached_property
+    def colours(self) -> Tensor:
+        """The warped exemplar on the matching grid: (B,3,h,w), or (B,48,h,w) patches."""
+        return self.warp(self.bank.colours)
+
+    @cached_property
+    def warped(self) -> Tensor:
+        """The warped exemplar r (Eq. 4) at the image's size: (B,3,H,W), -1..1."""
+        if self.config.warp_patch:
+            return matching.from_patches(self.colours)
+        mode = self.config.warp_upsample
+        flag = None if mode == "nearest" else False
+        return F.interpolate(self.colours, scale_factor=4, mode=mode, align_corners=flag)
+
+    @cached_property
+    def statistics(self) -> matching.Statistics:
+        return matching.statistics(self.query, self.bank.side, self.config.temperature)
+
+    @cached_property
+    def flow(self) -> Tensor:
+        """(B,h,w,2): xy of each cell's best match in exemplar pixels."""
+        return matching.flow(self.statistics.best, self.bank.side.grid[1])
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """(B,h,w), 0..1: one minus the normalised entropy of the match."""
+        height, width = self.bank.side.grid
+        return matching.confidence(self.statistics.entropy, height * width)
+
+    @cached_property
+    def cycle_error(self) -> Tensor:
+        """(B,h,w): pixels between a cell and the best match of its best match."""
+        return matching.cycle_error(self.statistics)
+
+
+class Correspondence(nn.Module):
+    """F_A, F_B and the shared block; what it returns is matched without further weights."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        exemplar_channels = 3 + (config.channels if config.exemplar_mask else 0)
+        paper = config.form == "paper"
+        adaptor = PaperAdaptor if paper else ReleasedAdaptor
+        self.input_adaptor = adaptor(config.channels, config)
+        self.exemplar_adaptor = adaptor(exemplar_channels, config)
+        self.shared = PaperShared(config) if paper else ReleasedShared(config)
+        if paper:
+            add_spectral_norm(self)
+        else:
+            add_spectral_norm(self.input_adaptor, skip=(Spade,))
+            add_spectral_norm(self.exemplar_adaptor, skip=(Spade,))
+
+    def adapt_input(self, x: Tensor) -> Tensor:
+        """Eq. 1: condition maps (B,K,H,W) -> domain S (B,4n,H/4,W/4)."""
+        return self.input_adaptor(x)
+
+    def adapt_exemplar(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Eq. 2: photos (B,3,H,W), -1..1 -> domain S (B,4n,H/4,W/4).
+
+        `condition` (B,K,H,W) is used by weights that were warmed up with masks; zeros without.
+        """
+        if self.config.exemplar_mask:
+            if condition is None:
+                condition = y.new_zeros(len(y), self.config.channels, *y.shape[-2:])
+            y = torch.cat([y, condition.to(y.dtype)], dim=1)
+        return self.exemplar_adaptor(y)
+
+    def encode_input(self, x: Tensor) -> InputFeatures:
+        features = self.shared.input_features(self.adapt_input(x), x)
+        return InputFeatures(self._describe(features))
+
+    def encode_exemplar(self, y: Tensor, condition: Tensor | None = None) -> ExemplarBank:
+        features = self.shared.exemplar_features(self.adapt_exemplar(y, condition), condition)
+        grid = (y.shape[-2] // 4, y.shape[-1] // 4)
+        patch = self.config.warp_patch
+        colours = matching.to_patches(y) if patch else matching.to_grid(y, grid)
+        return ExemplarBank(self._describe(features), colours)
+
+    def _describe(self, features: Tensor) -> matching.Side:
+        return matching.describe(features, self.config.match_kernel, self.config.match_norm)
+
+    def match(self, features: InputFeatures, bank: ExemplarBank) -> Match:
+        return Match(features.side, bank, self.config)

@@ -1,0 +1,172 @@
+"""Blocks that the networks share.
+
+Letters: B batch, C channels, H and W height and width, N positions, K condition planes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
+
+SLOPE = 0.2
+"""Slope of every LeakyReLU."""
+
+
+def reflect_conv(fin: int, fout: int, *, bias: bool = True) -> nn.Conv2d:
+    """3x3 convolution that keeps the size by reflection padding."""
+    return nn.Conv2d(fin, fout, 3, padding=1, padding_mode="reflect", bias=bias)
+
+
+def leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, SLOPE)
+
+
+def add_spectral_norm(module: nn.Module, skip: tuple[type[nn.Module], ...] = ()) -> None:
+    """Spectral normalisation of every convolution below `module`, but not inside `skip` types."""
+    for child in module.children():
+        if isinstance(child, skip):
+            continue
+        if isinstance(child, nn.Conv2d):
+            parametrizations.spectral_norm(child)
+        else:
+            add_spectral_norm(child, skip)
+
+
+def fold_spectral_norm(module: nn.Module) -> None:
+    """Write W / sigma into every spectrally normalised weight, for inference.
+
+    The outputs stay the same and the norm is no longer recomputed at each call.
+    """
+    module.eval()
+    for child in module.modules():
+        if parametrize.is_parametrized(child, "weight"):
+            parametrize.remove_parametrizations(child, "weight", leave_parametrized=True)
+
+
+class PositionNorm(nn.Module):
+    """Eq. 5's normalisation: statistics over channels at each position.
+
+    The variance is the unbiased one, with 1e-5 added, as released.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, dim=1, keepdim=True)
+        return (x - mean) * torch.rsqrt(variance + 1e-5)
+
+
+def generator_norm(kind: str, channels: int) -> nn.Module:
+    """`position` (the paper's choice) or `batch` (Appendix C's ablation), without affine."""
+    return PositionNorm() if kind == "position" else nn.BatchNorm2d(channels, affine=False)
+
+
+class Spade(nn.Module):
+    """The release's modulation: norm(x) * (1 + gamma) + beta, both drawn from a condition map.
+
+    gamma and beta come from one convolution; the first half of its outputs is gamma.
+    """
+
+    def __init__(self, channels: int, condition: int, hidden: int, norm: str = "position") -> None:
+        super().__init__()
+        self.norm = generator_norm(norm, channels)
+        self.trunk = reflect_conv(condition, hidden)
+        self.heads = reflect_conv(hidden, 2 * channels)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B,C,H,W), condition (B,K,any,any) -> (B,C,H,W)."""
+        condition = F.interpolate(condition, size=x.shape[-2:], mode="nearest")
+        gamma, beta = self.heads(F.relu(self.trunk(condition))).chunk(2, dim=1)
+        return self.norm(x) * (1 + gamma) + beta
+
+
+class SpadeBlock(nn.Module):
+    """The release's residual block: two modulated convolutions, a third norm on a changed width."""
+
+    def __init__(
+        self, fin: int, fout: int, condition: int, hidden: int, norm: str = "position"
+    ) -> None:
+        super().__init__()
+        middle = min(fin, fout)
+        self.norm_0 = Spade(fin, condition, hidden, norm)
+        self.conv_0 = reflect_conv(fin, middle)
+        self.norm_1 = Spade(middle, condition, hidden, norm)
+        self.conv_1 = reflect_conv(middle, fout)
+        if fin != fout:
+            self.norm_s = Spade(fin, condition, hidden, norm)
+            self.shortcut = nn.Conv2d(fin, fout, 1, bias=False)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x (B,fin,H,W), condition (B,K,any,any) -> (B,fout,H,W)."""
+        y = self.conv_0(leaky(self.norm_0(x, condition)))
+        y = self.conv_1(leaky(self.norm_1(y, condition)))
+        return y + (self.shortcut(self.norm_s(x, condition)) if hasattr(self, "shortcut") else x)
+
+
+class ResidualBlock(nn.Module):
+    """The paper's residual block (CycleGAN's): conv, norm, LeakyReLU, conv, norm, plus the input.
+
+    `norm` is "instance" without affine in the adaptors, "batch" with affine in the shared block.
+    """
+
+    def __init__(self, fin: int, fout: int, norm: str) -> None:
+        super().__init__()
+        self.conv_0 = reflect_conv(fin, fout)
+        self.conv_1 = reflect_conv(fout, fout)
+        make = nn.InstanceNorm2d if norm == "instance" else nn.BatchNorm2d
+        self.norm_0, self.norm_1 = make(fout), make(fout)
+        self.shortcut = nn.Conv2d(fin, fout, 1, bias=False) if fin != fout else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,fin,H,W) -> (B,fout,H,W)."""
+        y = leaky(self.norm_0(self.conv_0(x)))
+        return self.norm_1(self.conv_1(y)) + self.shortcut(x)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, rows: int = 1024) -> Tensor:
+    """softmax(query . key) . value, `rows` query positions at a time.
+
+    query (B,N,C), key (B,C,M), value (B,M,D) -> (B,N,D). Rows are independent, so the result is
+    that of the dense form and the N x M matrix is never held.
+    """
+    parts = [torch.softmax(q.float() @ key.float(), dim=-1).to(value.dtype) @ value
+             for q in query.split(rows, dim=1)]  # fmt: skip
+    return torch.cat(parts, dim=1)
+
+
+class NonLocal(nn.Module):
+    """Self-attention with pooled keys and a learned gate `gamma` that starts at 0 (Table 5)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.theta = nn.Conv2d(channels, max(channels // 8, 1), 1, bias=False)
+        self.phi = nn.Conv2d(channels, max(channels // 8, 1), 1, bias=False)
+        self.g = nn.Conv2d(channels, channels // 2, 1, bias=False)
+        self.o = nn.Conv2d(channels // 2, channels, 1, bias=False)
+        self.gamma = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,C,H,W) -> (B,C,H,W)."""
+        query = self.theta(x).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.phi(x), 2).flatten(2)
+        value = F.max_pool2d(self.g(x), 2).flatten(2).transpose(1, 2)
+        attended = attend(query, key, value).transpose(1, 2).unflatten(2, x.shape[-2:])
+        return x + self.gamma * self.o(attended)
+
+
+def initialise(module: nn.Module) -> None:
+    """Xavier normal, gain 0.02, zero biases: both forms' start (the modulation's offset stays).
+
+    Spectrally normalised weights are set through the parametrisation.
+    """
+    for child in module.modules():
+        if isinstance(child, nn.Conv2d):
+            raw = child
+            weight = (
+                raw.parametrizations.weight.original  # type: ignore[union-attr,operator]
+                if parametrize.is_parametrized(raw, "weight")
+                else raw.weight
+            )
+            nn.init.xavier_normal_(weight, gain=0.02)  # type: ignore[arg-type]
+            if raw.bias is not None:
+                nn.init.zeros_(raw.bias)

@@ -1,0 +1,114 @@
+"""CoCosNet: correspondence and translation in one module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from cocosnet.config import MINIMUM, MULTIPLE, ConditionSchema, ModelConfig
+from cocosnet.correspondence import Correspondence, ExemplarBank, InputFeatures, Match
+from cocosnet.generator import PaperGenerator, ReleasedGenerator
+from cocosnet.layers import initialise
+
+
+@dataclass(frozen=True)
+class Output:
+    """A translation."""
+
+    image: Tensor
+    """(B,3,H,W), -1..1."""
+    warped: Tensor
+    """(B,3,H,W), -1..1: the exemplar warped by the match (Eq. 4)."""
+    match: Match
+
+
+def check_size(height: int, width: int) -> None:
+    """ValueError unless both are multiples of 32 from 64 up."""
+    if min(height, width) < MINIMUM or height % MULTIPLE or width % MULTIPLE:
+        raise ValueError(
+            f"size {width}x{height}: both sides must be multiples of {MULTIPLE} from {MINIMUM} up"
+        )
+
+
+class CoCosNet(nn.Module):
+    """The network of a `ModelConfig`; `presets` has the paper's and the released ones.
+
+    `condition` says what the condition maps are and `provenance` where the weights come from; both
+    travel in the checkpoint.
+    """
+
+    def __init__(self, config: ModelConfig, condition: ConditionSchema | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.condition = condition or ConditionSchema(kind="labels", channels=config.channels)
+        if self.condition.channels != config.channels:
+            raise ValueError(
+                f"the condition has {self.condition.channels} planes, the network {config.channels}"
+            )
+        self.provenance: dict[str, Any] = {}
+        self.correspondence = Correspondence(config)
+        paper = config.form == "paper"
+        self.generator = PaperGenerator(config) if paper else ReleasedGenerator(config)
+
+    def initialise(self) -> CoCosNet:
+        """Start values for training (Xavier 0.02; the paper form's alpha starts at 1)."""
+        initialise(self)
+        if isinstance(self.generator, PaperGenerator):
+            for block in self.generator.blocks:
+                bias = block.style.heads.bias  # type: ignore[union-attr]
+                bias.data[: len(bias) // 2] = 1.0  # type: ignore[union-attr,arg-type,index]
+        return self
+
+    def encode_input(self, input: Tensor) -> InputFeatures:
+        """Condition maps (B,K,H,W), 0..1 -> what `match` needs of them, reusable."""
+        if input.ndim != 4 or input.shape[1] != self.config.channels:
+            raise ValueError(
+                f"input has shape {tuple(input.shape)}, expected (B,{self.config.channels},H,W)"
+            )
+        check_size(*input.shape[-2:])
+        return self.correspondence.encode_input(input)
+
+    def encode_exemplar(
+        self, exemplar: Tensor, exemplar_input: Tensor | None = None
+    ) -> ExemplarBank:
+        """Photos (B,3,H,W), -1..1 -> a bank that any number of inputs can be matched against.
+
+        `exemplar_input` (B,K,H,W) is the exemplar's own condition map: needed where the weights
+        mix it in (`config.needs_exemplar_input`), ValueError without it.
+        """
+        if exemplar.ndim != 4 or exemplar.shape[1] != 3:
+            raise ValueError(f"exemplar has shape {tuple(exemplar.shape)}, expected (B,3,H,W)")
+        check_size(*exemplar.shape[-2:])
+        if exemplar_input is None and self.config.needs_exemplar_input:
+            raise ValueError(
+                "these weights mix the exemplar's condition in: give exemplar_input (B,K,H,W)"
+            )
+        return self.correspondence.encode_exemplar(exemplar, exemplar_input)
+
+    def match(self, input: Tensor | InputFeatures, bank: ExemplarBank) -> Match:
+        """Section 3.1: the dense correspondence of inputs and a bank (of 1 or B exemplars)."""
+        features = input if isinstance(input, InputFeatures) else self.encode_input(input)
+        if 1 != len(bank) != len(features) != 1:
+            raise ValueError(f"{len(features)} inputs against a bank of {len(bank)}")
+        return self.correspondence.match(features, bank)
+
+    def render(self, input: Tensor, match: Match) -> Output:
+        """Section 3.2: the translation of `input` under a match.
+
+        A match of one exemplar against a batch of inputs serves the whole batch, and so does a
+        match of one input against many exemplars (`input` is then repeated).
+        """
+        image = self.generator(
+            match.colours if self.config.form == "paper" else match.warped,
+            input.expand(len(match.colours), -1, -1, -1),
+        )
+        return Output(image=image, warped=match.warped, match=match)
+
+    def forward(
+        self, input: Tensor, exemplar: Tensor, exemplar_input: Tensor | None = None
+    ) -> Output:
+        """input (B,K,H,W) 0..1, exemplar (B,3,H,W) -1..1 -> translation, Eq. 1-7."""
+        bank = self.encode_exemplar(exemplar, exemplar_input)
+        return self.render(input, self.match(input, bank))

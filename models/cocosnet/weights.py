@@ -1,0 +1,183 @@
+"""Checkpoints: safetensors files that carry their own configuration. Nothing is ever unpickled.
+
+The metadata hold `format`, `config` (ModelConfig), `condition` (ConditionSchema), `provenance`
+(how the weights came to be) and whether spectral norm is folded in, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from cocosnet.config import ConditionSchema, ModelConfig
+from cocosnet.layers import fold_spectral_norm
+from cocosnet.model import CoCosNet
+
+FORMAT = "cocosnet-1"
+
+
+class WeightsError(ValueError):
+    """A weights file cannot be used; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a checkpoint says of itself, read without its tensors."""
+
+    config: ModelConfig
+    condition: ConditionSchema
+    provenance: dict[str, Any]
+    folded: bool
+    shapes: dict[str, tuple[int, ...]]
+    dtype: str
+
+
+def is_folded(model: nn.Module) -> bool:
+    """Whether no spectral norm is left to be computed at each call."""
+    return not any(parametrize.is_parametrized(m) for m in model.modules())
+
+
+def save(model: CoCosNet, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+    """Write a checkpoint; the file appears only whole. `dtype` (say float16) makes it smaller."""
+    path = Path(path)
+    tensors = {k: _plain(v, dtype) for k, v in model.state_dict().items()}
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(model.config.to_dict()),
+        "condition": json.dumps(model.condition.to_dict()),
+        "provenance": json.dumps(model.provenance),
+        "folded": json.dumps(is_folded(model)),
+    }
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        save_file(tensors, name, metadata=metadata)
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _plain(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """Read what a checkpoint says of itself; WeightsError where it is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            shapes = {key: tuple(s.get_shape()) for key, s in slices.items()}
+            dtypes = {s.get_dtype() for s in slices.values()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({_first_line(error)}); it may be truncated, "
+            "or released .pth files that `cocos weights import` turns into one"
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(
+            f"{path}: not a cocosnet checkpoint (format {metadata.get('format')!r}, "
+            f"expected {FORMAT!r})"
+        )
+    try:
+        return Header(
+            config=ModelConfig.from_dict(json.loads(metadata["config"])),
+            condition=ConditionSchema.from_dict(json.loads(metadata["condition"])),
+            provenance=dict(json.loads(metadata["provenance"])),
+            folded=bool(json.loads(metadata["folded"])),
+            shapes=shapes,
+            dtype=min(dtypes - {"I64"}, default="F32"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged header ({_first_line(error)})") from None
+
+
+def load(
+    path: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    *,
+    fold: bool = True,
+) -> CoCosNet:
+    """Read a checkpoint for inference: strict, in eval mode, spectral norm folded.
+
+    `dtype` None computes in float32 whatever the file holds. `fold=False` keeps the norm's state,
+    to train on. Raises WeightsError naming every missing, unexpected and misshaped tensor.
+    """
+    header = read_header(path)
+    try:
+        model = build(header.config, header.condition, folded=header.folded)
+    except (ValueError, RuntimeError) as error:
+        raise WeightsError(f"{path}: {_first_line(error)}") from None
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    if problems := differences(expected, header.shapes):
+        raise WeightsError(f"{path}: {problems}")
+    with safe_open(path, framework="pt", device=str(device)) as file:
+        tensors = {key: file.get_tensor(key) for key in expected}
+    wanted = dtype or torch.float32
+    tensors = {k: v.to(wanted) if v.is_floating_point() else v for k, v in tensors.items()}
+    model.load_state_dict(tensors, assign=True)
+    model.provenance = header.provenance
+    if fold and not header.folded:
+        fold_spectral_norm(model)
+    return model.eval()
+
+
+def build(
+    config: ModelConfig, condition: ConditionSchema | None = None, *, folded: bool = False
+) -> CoCosNet:
+    """A network on the meta device, to be filled with `load_state_dict(..., assign=True)`."""
+    with torch.device("meta"):
+        model = CoCosNet(config, condition)
+        if folded:
+            fold_spectral_norm(model)
+    return model
+
+
+def differences(
+    expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
+) -> str:
+    """Every missing, unexpected and misshaped key in words; empty where all agree."""
+    missing = sorted(set(expected) - set(found))
+    unexpected = sorted(set(found) - set(expected))
+    shapes = [
+        f"{key} is {found[key]}, expected {expected[key]}"
+        for key in sorted(set(expected) & set(found))
+        if expected[key] != found[key]
+    ]
+    parts = [
+        f"{len(names)} {kind}: {', '.join(names)}"
+        for kind, names in (
+            ("missing", missing), ("unexpected", unexpected), ("of another shape", shapes)
+        )
+        if names
+    ]  # fmt: skip
+    return "; ".join(parts)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
