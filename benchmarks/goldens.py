@@ -57,8 +57,9 @@ def our_tensors(
     mask = F.interpolate(condition, size=phi.shape[-2:], mode="nearest")
     cycle = out.match.warp_back(out.match.colours)
     ours = {
-        "adapted_input": adapted_input,
-        "adapted_exemplar": adapted_exemplar,
+        # The golden files hold the adaptors' outputs before their normalisation.
+        "adapted_input": corr.input_adaptor.features(x),
+        "adapted_exemplar": corr.exemplar_adaptor.features(y),
         "theta": theta,
         "phi": phi,
         "correlation": matching.correlation(theta, phi, config.match_kernel, config.match_norm),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cocoscli.data.wording import few, one_line, shown
+from cocoscli.data.wording import one_line, shown
 from cocoscli.errors import BadInput
 
 MAX_TABLE_BYTES = 1_000_000
@@ -123,9 +123,10 @@ def _color(value: object) -> Color:
 
 def _number(value: object, most: int, what: str) -> int:
     """A whole number 0..most, also written in decimal digits."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
+    if isinstance(value, np.integer) or (
+        isinstance(value, str) and re.fullmatch(r"\s*[0-9]{1,9}\s*", value)
+    ):
         value = int(value)
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not 0 <= value <= most:  # type: ignore[operator]
-        raise ValueError(f"{what} {str(value)[:40]!r} is not a whole number 0..{most}")
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
+        return value
+    raise ValueError(f"{what} {str(value)[:40]!r} is not a whole number 0..{most}")

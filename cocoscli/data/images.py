@@ -30,8 +30,16 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".webp", *LABEL_SUFFIXES)
 Size = tuple[int, int]
 
 __all__ = [
-    "IMAGE_SUFFIXES", "LABEL_SUFFIXES", "MAX_PIXELS", "ColorTable", "Size", "image_size", "is_image",
-    "read_color_table", "read_labels", "read_photo",
+    "IMAGE_SUFFIXES",
+    "LABEL_SUFFIXES",
+    "MAX_PIXELS",
+    "ColorTable",
+    "Size",
+    "image_size",
+    "is_image",
+    "read_color_table",
+    "read_labels",
+    "read_photo",
 ]
 
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height

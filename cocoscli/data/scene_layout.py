@@ -258,7 +258,7 @@ def _backdrop(rng: np.random.Generator, horizon: float) -> list[Item]:
                           shape=(rng.uniform(0, 1),)))
     for k in range(int(rng.integers(1, 4))):
         left, right = rng.uniform(0.35, 0.8, 2)
-        height = horizon * rng.uniform(0.14, 0.32) * (1 - 0.2 * k)
+        height = horizon * rng.uniform(0.16, 0.4) * (1 - 0.2 * k)
         items.append(Item(Kind.HILL, k, rng.uniform(-0.05, 1.05), horizon + 0.01, left, right,
                           height, shape=(rng.uniform(0, 6.3),)))
     return items
@@ -271,8 +271,8 @@ def _ground(rng: np.random.Generator, horizon: float) -> list[Item]:
     room = 1 - horizon
     if water == "lake":
         lake = Item(Kind.WATER, 0, 0.5, 1.0, 0.51, 0.51, room, shape=(0.0,))
-        meadow = (rng.uniform(0.2, 0.34), phase, side * rng.uniform(0.0, 0.22))
-        return [lake, _meadow(room * 0.94, meadow), *_trail(rng, horizon + 0.55 * room, side)]
+        meadow = (rng.uniform(0.25, 0.45), phase, side * rng.uniform(0.0, 0.22))
+        return [lake, _meadow(room * rng.uniform(0.82, 0.92), meadow), *_trail(rng, horizon + 0.62 * room, side)]
     meadow = (rng.uniform(0.04, 0.1), phase, 0.0)
     grass = _meadow(room + 0.03, meadow)
     if water == "river":

@@ -157,6 +157,12 @@ def noise_tile(seed: int, size: int = 256) -> Floats:
     return np.clip(tile / (2 * tile.std()), -1, 1).astype(np.float32)
 
 
+@lru_cache(maxsize=32)
+def _chances(seed: int) -> Floats:
+    """Three even random numbers 0 .. 1 for each cell of a periodic lattice, (3, 32, 32)."""
+    return np.random.default_rng([seed, 4]).random((3, 32, 32), np.float32)
+
+
 def _vary(rng: np.random.Generator, code: str, amount: float) -> Colour:
     red, green, blue = np.clip(np.array(colour(code)) + rng.normal(0, amount, 3), 0.01, 1).tolist()
     return red, green, blue
@@ -190,6 +196,8 @@ def _sky(p: Points) -> Floats:
     x, y = 0.13 * p.u, 0.42 * p.v
     body = p.noise(x, y) + 1.5 * s.clouds - 0.95
     cover = smooth(-0.1, 0.35, body) * smooth(0.42, 0.62, p.v)
+    if s.mood == "night":
+        cover = cover * smooth(0.05, 0.3, far)
     rim = smooth(-0.25, 0.3, body - p.noise(x + 0.008 * s.side, y + 0.02) - 1.5 * s.clouds + 0.95)
     bright = mix(plane(s.light), plane(s.sun_colour), 0.6 * np.exp(-far / 0.4))
     dark = mix(plane(s.shade), plane(s.sky_low), 0.5)
@@ -199,11 +207,11 @@ def _sky(p: Points) -> Floats:
 def _stars(p: Points) -> Floats:
     """Round stars of random size, one in some cells of a lattice, as brightness 0 .. 1."""
     x, y = 14 * p.u, 28 * p.v
-    chance = np.random.default_rng([p.style.seed, 4]).random((3, 32, 32), np.float32)
+    chance = _chances(p.style.seed)
     row, column = np.floor(y).astype(int) % 32, np.floor(x).astype(int) % 32
     size, shift_x, shift_y = chance[:, row, column]
     far = np.hypot(x % 1 - 0.3 - 0.4 * shift_x, y % 1 - 0.3 - 0.4 * shift_y)
-    return smooth(0.2, 0.05, far / np.maximum(size - 0.45, 0.01) * 0.7) * (size > 0.7)
+    return smooth(0.2, 0.05, far / np.maximum(size - 0.5, 0.01) * 0.7) * (size > 0.78)
 
 
 def _mountain(p: Points) -> Floats:
@@ -230,7 +238,7 @@ def _hill(p: Points) -> Floats:
     patches = p.noise(0.3 * p.u, 0.22 * p.v)
     woods = smooth(0.05, 0.12, patches + 0.25 * p.noise(1.3 * p.u, 0.7 * p.v))
     green = mix(p.base(Label.HILL), p.base(Label.CONIFER), 0.55 * woods * min(s.contrast, 1))
-    light = 0.55 + 0.35 * s.side * p.u + 0.3 * (p.v - 0.4) + 0.1 * np.sign(patches)
+    light = 0.55 + 0.35 * s.side * p.u + 0.3 * (p.v - 0.4) + 0.15 * patches
     return _far(p, p.lit(green, np.clip(light, 0, 1)), 0.5 - 0.12 * p.k)
 
 
@@ -255,13 +263,21 @@ def _grass(p: Points) -> Floats:
     pitch = 1 / (1.2 - np.minimum(p.v, 1.1))
     swathe = p.noise(0.1 * p.u * pitch, 0.16 * pitch)
     tuft = p.noise(0.9 * p.u * pitch, 0.8 * pitch)
-    green = mix(p.base(Label.GRASS), p.base(Label.HILL), 0.55 * smooth(0.0, 0.15, swathe))
-    light = 0.72 + s.contrast * (0.16 * tuft + 0.12 * np.sign(swathe)) + 0.12 * s.side * p.u
+    green = mix(p.base(Label.GRASS), p.base(Label.HILL), 0.55 * smooth(0.0, 0.08, swathe))
+    light = 0.72 + s.contrast * (0.17 * tuft + 0.15 * swathe) + 0.12 * s.side * p.u
     body = p.lit(green, np.clip(light - 0.25 * smooth(0.5, 0, p.v), 0, 1.1))
     if s.season in ("spring", "heather", "summer"):
-        bloom = smooth(0.62, 0.72, p.noise(1.7 * p.u * pitch, 1.3 * pitch))
-        body = mix(body, p.lit(p.base(Label.BROADLEAF) * 0.3 + np.float32(0.7), light), bloom)
+        body = mix(body, p.lit(mix(p.base(Label.BROADLEAF), np.float32(1), 0.6), light + 0.2),
+                   _blossoms(p, 9 * p.u * pitch, 22 * pitch, swathe))
     return _far(p, body, 0.55 * smooth(0.5, 1.05, p.v))
+
+
+def _blossoms(p: Points, x: Floats, y: Floats, swathe: Floats) -> Floats:
+    """Round flowers (0 .. 1) in some cells of a lattice, most where the swathes are."""
+    chance = _chances(p.style.seed)[:, np.floor(y).astype(int) % 32, np.floor(x).astype(int) % 32]
+    far = np.hypot(x % 1 - 0.25 - 0.5 * chance[0], y % 1 - 0.25 - 0.5 * chance[1])
+    odds = 1.25 * chance[2] + 0.5 * swathe - 0.75
+    return smooth(0.05, 0.0, far - 0.13 - 0.22 * odds) * (odds > 0)
 
 
 def _path(p: Points) -> Floats:
@@ -337,7 +353,7 @@ def _roof(p: Points) -> Floats:
     light = (0.85 if s.side > 0 else 0.6) - 0.35 * s.contrast * tiles + 0.3 * (p.v - 0.75)
     roof = p.base(Label.ROOF)
     if s.season == "winter":
-        snow = smooth(-0.05, 0.05, p.v - 0.62 + 0.15 * p.noise(0.5 * p.u, 0.3 * p.v))
+        snow = smooth(-0.02, 0.02, p.v - 0.56 + 0.05 * np.sin(13 * p.u + p.k))
         roof, light = mix(roof, np.float32(0.95), snow), mix(light, np.float32(0.9), 0.8 * snow)
     return p.lit(roof, np.clip(light, 0, 1))
 

@@ -42,13 +42,17 @@ class PaperAdaptor(nn.Module):
             ResidualBlock(a * n, b * n, "instance") for a, b in ((8, 8), (8, 8), (8, 4))
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B,fin,H,W) -> (B,4n,H/4,W/4), unit norm over channels."""
+    def features(self, x: Tensor) -> Tensor:
+        """(B,fin,H,W) -> (B,4n,H/4,W/4), before normalisation."""
         for conv in self.convs:
             x = leaky(F.instance_norm(conv(x)))
         for block in self.blocks:
             x = block(x)
-        return channel_normalise(x, centre=True, eps=1e-6)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,fin,H,W) -> (B,4n,H/4,W/4), zero mean and unit norm over channels."""
+        return channel_normalise(self.features(x), centre=True, eps=1e-6)
 
 
 class ReleasedAdaptor(nn.Module):
@@ -62,14 +66,20 @@ class ReleasedAdaptor(nn.Module):
             SpadeBlock(a * n, b * n, fin, config.hidden) for a, b in ((8, 8), (8, 8), (8, 4))
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B,fin,H,W) -> (B,4n,H/4,W/4), unit norm over channels."""
+    def features(self, x: Tensor) -> Tensor:
+        """(B,fin,H,W) -> (B,4n,H/4,W/4), before normalisation."""
         raw = x
         for i, conv in enumerate(self.convs):
             x = F.instance_norm(conv(x if i == 0 else leaky(x)))
         for block in self.blocks:
             x = block(x, raw)
-        return channel_normalise(x, centre=False, eps=torch.finfo(torch.float64).eps)
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,fin,H,W) -> (B,4n,H/4,W/4), unit norm over channels."""
+        return channel_normalise(
+            self.features(x), centre=False, eps=torch.finfo(torch.float64).eps
+        )
 
 
 class PaperShared(nn.Module):

@@ -80,14 +80,17 @@ def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
     if norm != "channel":
         raise ValueError(f"norm {norm!r} is defined for kernel 1 only")
     values = kernel**2 * x.shape[1]
-    sums = torch.stack([x.sum(dim=1), x.square().sum(dim=1)], dim=1)
-    total, square = F.avg_pool2d(sums, kernel, 1, padding=kernel // 2, divisor_override=1).unbind(1)
+    # A constant taken off everywhere, the padding included, changes no centred patch, and keeps
+    # the difference below from cancelling.
+    offset = x.mean(dim=(1, 2, 3), keepdim=True)
+    padded = F.pad(x, (1, 1, 1, 1)) - offset
+    sums = torch.stack([padded.sum(dim=1), padded.square().sum(dim=1)], dim=1)
+    total, square = F.avg_pool2d(sums, kernel, 1, divisor_override=1).unbind(1)
     mean = total / math.sqrt(values)
     spread = square - mean.square()
     # A patch whose spread drowns in the rounding of its squares is constant: it matches nothing.
     scale = torch.where(spread > 1e-6 * square, spread.clamp_min(1e-30).rsqrt(), 0.0)
-    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
-    return Side(padded, mean, scale)
+    return Side(padded.permute(0, 2, 3, 1).contiguous(), mean, scale)
 
 
 def _blocks(query: Side, key: Side) -> Iterator[tuple[slice, Tensor]]:
