@@ -17,7 +17,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from cocoscli.data.colors import MAX_ID, ColorTable, describe_colors, ids_of_colors, read_color_table
+from cocoscli.data.colors import (
+    MAX_ID,
+    ColorTable,
+    describe_colors,
+    ids_of_colors,
+    read_color_table,
+)
 from cocoscli.data.wording import one_line, shown
 from cocoscli.errors import BadInput
 
@@ -54,8 +60,9 @@ _TURN = {
 }
 _SRGB = ImageCms.createProfile("sRGB")
 
-# Pillow warns from half the limit on; here the limit is an error and all below it is fine.
+# Pillow warns from half the limit on, and of odd metadata. Here what matters is an error.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def is_image(path: Path) -> bool:
@@ -159,6 +166,8 @@ def _unreadable(name: str, error: Exception) -> BadInput:
                 f"{MAX_PIXELS:,} pixels.",
                 "Scale it down first.",
             )
+        case OSError() if error.errno is not None:
+            return BadInput(f"{name}: cannot be read ({error.strerror}); expected an image.", again)
         case UnidentifiedImageError():
             return BadInput(
                 f"{name}: not an image that can be read; expected one of {', '.join(FORMATS)}.",

@@ -1,7 +1,8 @@
 """Synthetic landscapes with masks and exact correspondence.
 
 A scene is a layout (what objects, where) drawn in a style (colours, light, textures), each made
-from a seed of its own.  Light, haze and texture belong to the style, so that
+from a seed of its own.  Light, haze and texture belong to the style -- the only things that pass
+from object to object are cast shadows and reflections in water -- so that
 
     render(layout_a, style_b, size)
 
@@ -10,40 +11,64 @@ Every pixel knows the object it shows and its coordinates (u, v) there; `corresp
 same point of the same object in another scene.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cocoscli.data.scene_layout import (
-    SLOTS,
-    STANDING,
-    UNMATCHED,
-    Item,
-    Kind,
-    Label,
-    Layout,
-    sample_layout,
-)
-from cocoscli.data.scene_style import Style, mix, paint, plane
+from cocoscli.data.scene_items import SLOTS, STANDING, UNMATCHED, Item, Kind, Label
+from cocoscli.data.scene_layout import Layout, sample_layout
+from cocoscli.data.scene_paint import mix, paint, plane
+from cocoscli.data.scene_style import Style
 
-__all__ = ["CLASSES", "PALETTE", "Coordinates", "Layout", "Scene", "SceneFiles", "Style",
-           "correspondence", "render", "sample_layout", "save_mask", "warp", "write_scenes"]
+__all__ = [
+    "CLASSES",
+    "PALETTE",
+    "Coordinates",
+    "Layout",
+    "Scene",
+    "SceneFiles",
+    "Style",
+    "correspondence",
+    "render",
+    "sample_layout",
+    "save_image",
+    "save_mask",
+    "trace",
+    "warp",
+    "write_scenes",
+]
 
 CLASSES: tuple[str, ...] = tuple(label.name.lower() for label in Label)
 PALETTE: NDArray[np.uint8] = np.array(
-    [(0, 0, 0), (135, 206, 250), (128, 118, 150), (60, 145, 95), (30, 90, 200), (150, 215, 75),
-     (225, 190, 120), (115, 72, 40), (15, 88, 62), (70, 170, 30), (250, 225, 185), (215, 60, 45),
-     (255, 250, 90), (150, 30, 120)], np.uint8)
+    [
+        (0, 0, 0),
+        (135, 206, 250),
+        (128, 118, 150),
+        (60, 145, 95),
+        (30, 90, 200),
+        (150, 215, 75),
+        (225, 190, 120),
+        (115, 72, 40),
+        (15, 88, 62),
+        (70, 170, 30),
+        (250, 225, 185),
+        (215, 60, 45),
+        (255, 250, 90),
+        (150, 30, 120),
+    ],
+    np.uint8,
+)
 
 Size = int | tuple[int, int]
+ELSEWHERE = 100_000  # from the layout seeds of masks to those of exemplars
 MIRRORED = (Label.SKY, Label.MOUNTAIN, Label.HILL)
 GROUND = (Label.GRASS, Label.PATH)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coordinates:
     """What every pixel centre shows.
 
@@ -58,7 +83,7 @@ class Coordinates:
     v: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A drawn layout: image (H, W, 3) uint8 RGB and, pixel by pixel, what it shows."""
 
@@ -73,16 +98,38 @@ class Scene:
         return self.coordinates.labels
 
 
+def trace(layout: Layout, size: Size) -> Coordinates:
+    """What every pixel centre of a picture shows; `size` pixels square or (width, height)."""
+    width, height = _extent(size)
+    shape, aspect = (height, width), width / height
+    labels, instance = np.zeros(shape, np.uint8), np.zeros(shape, np.int16)
+    u, v = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    x, y = _grid(width, height)
+    sky = layout.items[0]
+    for item in layout.items:
+        rows, columns = window = _window(item, width, height)
+        local = item.local(x[:, columns], y[rows], aspect)
+        drawn = item.labels(*local)
+        inside = drawn > 0
+        if item.kind is Kind.WATER:
+            local = sky.local(x[:, columns], y[rows], aspect)
+        np.copyto(labels[window], drawn, where=inside)
+        np.copyto(instance[window], item.slot, where=inside)
+        np.copyto(u[window], local[0], where=inside, casting="same_kind")
+        np.copyto(v[window], local[1], where=inside, casting="same_kind")
+    return Coordinates(labels, instance, u, v)
+
+
 def render(layout: Layout, style: Style, size: Size) -> Scene:
     """The layout in the style, `size` pixels square or (width, height).
 
     Labels and coordinates are those of the pixel centres; the image is the mean of 2 x 2 samples.
     """
-    width, height = (size, size) if isinstance(size, int) else size
-    fine = _trace(layout, 2 * width, 2 * height)
+    width, height = _extent(size)
+    fine = trace(layout, (2 * width, 2 * height))
     planes = _shade(layout, style, fine).reshape(3, height, 2, width, 2).mean((2, 4))
     image = np.clip(planes * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    return Scene(layout, style, np.ascontiguousarray(image), _trace(layout, width, height))
+    return Scene(layout, style, np.ascontiguousarray(image), trace(layout, size))
 
 
 def correspondence(first: Scene, second: Scene) -> NDArray[np.float32]:
@@ -111,6 +158,11 @@ def correspondence(first: Scene, second: Scene) -> NDArray[np.float32]:
     return found
 
 
+def _extent(size: Size) -> tuple[int, int]:
+    """Width and height in pixels."""
+    return (size, size) if isinstance(size, int) else size
+
+
 def _grid(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixel centres in relative coordinates: x (1, W) and y (H, 1)."""
     return (np.arange(width) + 0.5)[None] / width, (np.arange(height) + 0.5)[:, None] / height
@@ -120,30 +172,14 @@ def _window(item: Item, width: int, height: int, depth: float = 0.0) -> tuple[sl
     """Rows and columns that may show the item; with depth, those its shadow may fall on."""
     x0, y0, x1, y1 = item.box(width / height)
     if depth:
-        x0, y0, x1, y1 = x0 - 2 * depth, y1, x1 + 2 * depth, y1 + depth
-    rows = slice(max(int(y0 * height), 0), min(int(y1 * height) + 1, height))
-    return rows, slice(max(int(x0 * width), 0), min(int(x1 * width) + 1, width))
+        reach = 2 * depth * height / width
+        x0, y0, x1, y1 = x0 - reach, y1, x1 + reach, y1 + depth
+    return _span(y0, y1, height), _span(x0, x1, width)
 
 
-def _trace(layout: Layout, width: int, height: int) -> Coordinates:
-    """What every pixel centre of a width x height picture shows."""
-    shape, aspect = (height, width), width / height
-    labels, instance = np.zeros(shape, np.uint8), np.zeros(shape, np.int16)
-    u, v = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    x, y = _grid(width, height)
-    sky = layout.items[0]
-    for item in layout.items:
-        rows, columns = window = _window(item, width, height)
-        local = item.local(x[:, columns], y[rows], aspect)
-        drawn = item.labels(*local)
-        inside = drawn > 0
-        if item.kind is Kind.WATER:
-            local = sky.local(x[:, columns], y[rows], aspect)
-        np.copyto(labels[window], drawn, where=inside)
-        np.copyto(instance[window], item.slot, where=inside)
-        np.copyto(u[window], local[0], where=inside, casting="same_kind")
-        np.copyto(v[window], local[1], where=inside, casting="same_kind")
-    return Coordinates(labels, instance, u, v)
+def _span(low: float, high: float, count: int) -> slice:
+    """The pixels of `count` between two relative positions."""
+    return slice(min(max(int(low * count), 0), count), min(max(int(high * count) + 1, 0), count))
 
 
 def _shade(layout: Layout, style: Style, seen: Coordinates) -> NDArray[np.float32]:
@@ -154,16 +190,22 @@ def _shade(layout: Layout, style: Style, seen: Coordinates) -> NDArray[np.float3
     for label in Label:
         where = np.flatnonzero(labels == label)
         if where.size:
-            planes[:, where] = paint(style, label, seen.u.ravel()[where], seen.v.ravel()[where],
-                                     index[where].astype(np.float32))
+            planes[:, where] = paint(
+                style,
+                label,
+                seen.u.ravel()[where],
+                seen.v.ravel()[where],
+                index[where].astype(np.float32),
+            )
     planes = planes.reshape(3, *seen.labels.shape)
     _cast_shadows(layout, style, seen, planes)
     _mirror(layout, style, seen, planes)
     return planes
 
 
-def _cast_shadows(layout: Layout, style: Style, seen: Coordinates,
-                  planes: NDArray[np.float32]) -> None:
+def _cast_shadows(
+    layout: Layout, style: Style, seen: Coordinates, planes: NDArray[np.float32]
+) -> None:
     """Darkens the ground where standing objects hide the light: silhouettes laid down flat."""
     height, width = seen.labels.shape
     x, y = _grid(width, height)
@@ -173,22 +215,24 @@ def _cast_shadows(layout: Layout, style: Style, seen: Coordinates,
             continue
         rows, columns = window = _window(item, width, height, style.stretch * item.height)
         away = y[rows] - item.base
-        u, v = item.local(x[:, columns] - style.slant * away * height / width,
-                          item.base - away / style.stretch, width / height)
+        u, v = item.local(
+            x[:, columns] - style.slant * away * height / width,
+            item.base - away / style.stretch,
+            width / height,
+        )
         dark[window] |= item.labels(u, v) > 0
     dark &= np.isin(seen.labels, GROUND)
     tint = np.float32(1) - style.shadow * (1 - plane(style.shade) / plane(style.light))
     planes[:, dark] *= tint
 
 
-def _mirror(layout: Layout, style: Style, seen: Coordinates,
-            planes: NDArray[np.float32]) -> None:
+def _mirror(layout: Layout, style: Style, seen: Coordinates, planes: NDArray[np.float32]) -> None:
     """Blends what lies beyond the water into it, upside down and slightly rippled."""
     height, width = seen.labels.shape
     rows, columns = np.nonzero(seen.labels == Label.WATER)
-    depth = rows / height - layout.horizon
+    depth = (rows + 0.5) / height - layout.horizon
     sway = 0.006 * np.sin(260 * depth / (0.25 + depth)) * width
-    source = np.rint(2 * layout.horizon * height - rows).astype(int).clip(0, height - 1)
+    source = np.rint(2 * layout.horizon * height - rows - 1).astype(int).clip(0, height - 1)
     beside = np.rint(columns + sway).astype(int).clip(0, width - 1)
     clear = np.isin(seen.labels[source, beside], MIRRORED) * style.calm
     fade = (clear * np.clip(1 - 1.2 * depth, 0.2, 0.8)).astype(np.float32)
@@ -231,28 +275,34 @@ def warp(image: NDArray[np.uint8], field: NDArray[np.float32]) -> NDArray[np.uin
     return image[y, x] * known[..., None]
 
 
-def write_scenes(folder: Path, masks: int = 8, exemplars: int = 4, *, size: Size = 256,
-                 seed: int = 0, truth: bool = True) -> SceneFiles:
+def write_scenes(
+    folder: Path,
+    masks: int = 8,
+    exemplars: int = 4,
+    *,
+    size: Size = 256,
+    seed: int = 0,
+    truth: bool = True,
+) -> SceneFiles:
     """Writes a folder ready for translation.
 
-    masks/scene-0000.png ... hold class ids with PALETTE; exemplars/ hold photos of other layouts,
-    each in its own style, with their masks under exemplar_masks/ by the same names; truth/ holds
-    mask i in the style of exemplar i mod `exemplars`, unless `truth` is False.
+    masks/scene-0000.png ... hold class ids with PALETTE; exemplars/exemplar-0000.png ... show
+    other layouts, each in its own style, with their masks under exemplar_masks/ by the same
+    names; truth/ holds mask i in the style of exemplar i mod `exemplars` by the name of the mask,
+    unless `truth` is False or there are no exemplars.
     """
+    files: dict[str, list[Path]] = {part.name: [] for part in fields(SceneFiles)}
     styles = [Style.sample(seed + k) for k in range(exemplars)]
-    done: dict[str, list[Path]] = {"masks": [], "exemplars": [], "exemplar_masks": [], "truth": []}
     for k, style in enumerate(styles):
-        scene, name = render(Layout.sample(seed + 100_000 + k), style, size), _name("exemplar", k)
-        done["exemplars"].append(save_image(scene.image, folder / "exemplars" / name))
-        done["exemplar_masks"].append(save_mask(scene.labels, folder / "exemplar_masks" / name))
+        scene, name = render(Layout.sample(seed + ELSEWHERE + k), style, size), f"exemplar-{k:04d}"
+        files["exemplars"].append(save_image(scene.image, folder / f"exemplars/{name}.png"))
+        files["exemplar_masks"].append(
+            save_mask(scene.labels, folder / f"exemplar_masks/{name}.png")
+        )
     for k in range(masks):
-        style, name = styles[k % exemplars], _name("scene", k)
-        scene = render(Layout.sample(seed + k), style, size)
-        done["masks"].append(save_mask(scene.labels, folder / "masks" / name))
-        if truth:
-            done["truth"].append(save_image(scene.image, folder / "truth" / name))
-    return SceneFiles(**{part: tuple(paths) for part, paths in done.items()})
-
-
-def _name(stem: str, number: int) -> str:
-    return f"{stem}-{number:04d}.png"
+        layout, name = Layout.sample(seed + k), f"scene-{k:04d}.png"
+        files["masks"].append(save_mask(trace(layout, size).labels, folder / "masks" / name))
+        if truth and styles:
+            image = render(layout, styles[k % exemplars], size).image
+            files["truth"].append(save_image(image, folder / "truth" / name))
+    return SceneFiles(**{part: tuple(paths) for part, paths in files.items()})

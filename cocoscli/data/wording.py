@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -17,7 +18,7 @@ def one_line(error: Exception) -> str:
     return text[:200].rstrip(".")
 
 
-def few(names: list[str], most: int = 5) -> str:
+def few(names: Sequence[str], most: int = 5) -> str:
     """The first few of `names`, and how many more there are."""
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,7 +1,7 @@
 """CoCosNet: cross-domain correspondence and exemplar-based image translation (CVPR 2020).
 
-    model = cocosnet.load("faces.safetensors")
-    out = model(input, exemplar)
+model = cocosnet.load("faces.safetensors")
+out = model(input, exemplar)
 """
 
 from cocosnet import presets

@@ -49,7 +49,7 @@ class ModelConfig:
     mask_mix: bool = False
     """Released form: both condition maps enter the shared block, so exemplars need theirs."""
     exemplar_mask: bool = False
-    """Paper form: the exemplar's adaptor takes its mask too (warm-up, Appendix E); zeros without."""
+    """Paper form: F_B takes the exemplar's mask too (warm-up, Appendix E); zeros without."""
     warp_patch: bool = False
     """Warp whole 4x4 patches instead of the averaged colour."""
     warp_upsample: Literal["nearest", "bilinear"] = "bilinear"

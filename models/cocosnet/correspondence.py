@@ -41,8 +41,7 @@ class ExemplarBank:
         """One bank of a batch from banks of the same size, in order."""
         if len(banks) == 1:
             return banks[0]
-        sides = zip(*(bank.side for bank in banks), strict=True)
-        side = matching.Side(*(None if x[0] is None else torch.cat(x) for x in sides))
+        side = matching.Side.stack([bank.side for bank in banks])
         return ExemplarBank(side, torch.cat([bank.colours for bank in banks]))
 
     @property

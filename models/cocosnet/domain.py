@@ -77,9 +77,7 @@ class ReleasedAdaptor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,fin,H,W) -> (B,4n,H/4,W/4), unit norm over channels."""
-        return channel_normalise(
-            self.features(x), centre=False, eps=torch.finfo(torch.float64).eps
-        )
+        return channel_normalise(self.features(x), centre=False, eps=torch.finfo(torch.float64).eps)
 
 
 class PaperShared(nn.Module):

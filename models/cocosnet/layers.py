@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A region around x's device in which autocast does nothing: softmax over matches is fp32."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 SLOPE = 0.2
 """Slope of every LeakyReLU."""
 
@@ -129,8 +135,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: int = 1024) -> Tenso
     query (B,N,C), key (B,C,M), value (B,M,D) -> (B,N,D). Rows are independent, so the result is
     that of the dense form and the N x M matrix is never held.
     """
-    parts = [torch.softmax(q.float() @ key.float(), dim=-1).to(value.dtype) @ value
-             for q in query.split(rows, dim=1)]  # fmt: skip
+    with full_precision(query):
+        key, value = key.float(), value.float()
+        parts = [torch.softmax(q.float() @ key, dim=-1) @ value for q in query.split(rows, dim=1)]
     return torch.cat(parts, dim=1)
 
 
@@ -161,12 +168,8 @@ def initialise(module: nn.Module) -> None:
     """
     for child in module.modules():
         if isinstance(child, nn.Conv2d):
-            raw = child
-            weight = (
-                raw.parametrizations.weight.original  # type: ignore[union-attr,operator]
-                if parametrize.is_parametrized(raw, "weight")
-                else raw.weight
-            )
-            nn.init.xavier_normal_(weight, gain=0.02)  # type: ignore[arg-type]
-            if raw.bias is not None:
-                nn.init.zeros_(raw.bias)
+            normed = parametrize.is_parametrized(child, "weight")
+            name = "parametrizations.weight.original" if normed else "weight"
+            nn.init.xavier_normal_(child.get_parameter(name), gain=0.02)
+            if child.bias is not None:
+                nn.init.zeros_(child.bias)

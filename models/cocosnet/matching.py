@@ -11,7 +11,7 @@ product, so the 9C-wide descriptors are never built; their means and norms follo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cocosnet.config import STRIDE
+from cocosnet.layers import full_precision
 
 BLOCK_ELEMENTS = 2**22
 """Correlations that are held at once (16 MB in fp32)."""
@@ -67,7 +68,24 @@ class Side(NamedTuple):
     def take(self, i: int) -> Side:
         """Sample i alone (sample 0 where one side serves a whole batch)."""
         i = min(i, len(self.features) - 1)
-        return Side(*(None if x is None else x[i : i + 1] for x in self))
+        return self.map(lambda x: x[i : i + 1])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Side:
+        """The same for each tensor that is there."""
+        return Side(
+            function(self.features),
+            None if self.mean is None else function(self.mean),
+            None if self.scale is None else function(self.scale),
+        )
+
+    @staticmethod
+    def stack(sides: Sequence[Side]) -> Side:
+        """Sides of one grid as a batch."""
+        first, *_ = sides
+        columns = zip(*sides, strict=True)
+        joined = [None if x is None else torch.cat(c) for x, c in zip(first, columns, strict=True)]
+        assert joined[0] is not None
+        return Side(joined[0], joined[1], joined[2])
 
 
 def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
@@ -103,11 +121,12 @@ def _blocks(query: Side, key: Side) -> Iterator[tuple[slice, Tensor]]:
         bottom = min(top + rows, height)
         strip = query.features[0, top : bottom + pad]
         m = strip.flatten(0, 1) @ columns
-        if query.kernel == 3:
+        if query.mean is not None and query.scale is not None:
+            assert key.mean is not None and key.scale is not None
             m = _nine_shifts(m.view(*strip.shape[:2], *key.features.shape[1:3])).flatten(2)
-            m = m.flatten(0, 1)
-            m = torch.addr(m, query.mean[0, top:bottom].flatten(), key.mean[0].flatten(), alpha=-1)  # type: ignore[index]
-            m = m * key.scale.flatten() * query.scale[0, top:bottom].reshape(-1, 1)  # type: ignore[union-attr,index]
+            mean, scale = query.mean[0, top:bottom], query.scale[0, top:bottom]
+            m = torch.addr(m.flatten(0, 1), mean.flatten(), key.mean.flatten(), alpha=-1)
+            m = m * key.scale.flatten() * scale.reshape(-1, 1)
         yield slice(top * width, bottom * width), m
 
 
@@ -128,11 +147,12 @@ def warp(query: Side, key: Side, values: Tensor, temperature: float) -> Tensor:
     """
     batch = max(len(query.features), len(key.features))
     out = []
-    for i in range(batch):
-        table = values[min(i, len(values) - 1)].flatten(1).t().float()
-        rows = [torch.softmax(m / temperature, dim=1) @ table
-                for _, m in _blocks(query.take(i), key.take(i))]  # fmt: skip
-        out.append(torch.cat(rows).t().unflatten(1, query.grid))
+    with full_precision(query.features):
+        for i in range(batch):
+            table = values[min(i, len(values) - 1)].flatten(1).t().float()
+            blocks = _blocks(query.take(i), key.take(i))
+            rows = [torch.softmax(m / temperature, dim=1) @ table for _, m in blocks]
+            out.append(torch.cat(rows).t().unflatten(1, query.grid))
     return torch.stack(out)
 
 
@@ -153,6 +173,11 @@ class Statistics:
 @torch.no_grad()
 def statistics(query: Side, key: Side, temperature: float) -> Statistics:
     """Row maximum, arg-maximum and entropy, and the column's arg-maximum, in one pass."""
+    with full_precision(query.features):
+        return _statistics(query, key, temperature)
+
+
+def _statistics(query: Side, key: Side, temperature: float) -> Statistics:
     batch = max(len(query.features), len(key.features))
     (height, width), (h, w) = query.grid, key.grid
     rows: list[list[Tensor]] = [[], [], []]

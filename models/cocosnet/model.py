@@ -56,9 +56,9 @@ class CoCosNet(nn.Module):
         """Start values for training (Xavier 0.02; the paper form's alpha starts at 1)."""
         initialise(self)
         if isinstance(self.generator, PaperGenerator):
-            for block in self.generator.blocks:
-                bias = block.style.heads.bias  # type: ignore[union-attr]
-                bias.data[: len(bias) // 2] = 1.0  # type: ignore[union-attr,arg-type,index]
+            for i in range(len(self.generator.blocks)):
+                bias = self.generator.get_parameter(f"blocks.{i}.style.heads.bias")
+                bias.data[: len(bias) // 2] = 1.0
         return self
 
     def encode_input(self, input: Tensor) -> InputFeatures:

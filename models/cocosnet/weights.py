@@ -158,9 +158,7 @@ def build(
     return model
 
 
-def differences(
-    expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]
-) -> str:
+def differences(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:
     """Every missing, unexpected and misshaped key in words; empty where all agree."""
     missing = sorted(set(expected) - set(found))
     unexpected = sorted(set(found) - set(expected))

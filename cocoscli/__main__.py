@@ -1,0 +1,5 @@
+"""`python -m cocoscli`."""
+
+from cocoscli.app import main
+
+main()

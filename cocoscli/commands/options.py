@@ -1,0 +1,103 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Inputs = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INPUTS",
+        help="A folder (walked), a file, @list.txt, or - for a path a line on standard input.",
+        show_default="generated scenes",
+    ),
+]
+Exemplar = Annotated[
+    str | None,
+    typer.Option("--exemplar", metavar="DIR|FILE", help="The photo, or a folder of photos."),
+]
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--weights", metavar="FILE", help="A checkpoint.", show_default="untrained, for scenes"
+    ),
+]
+Pairs = Annotated[
+    str,
+    typer.Option(
+        "--pairs", metavar="cycle|nearest|random|all|FILE",
+        help="Which exemplar an input gets: in turn, the one with the most similar label map, "
+        "drawn by the seed, every one, or as a CSV of input,exemplar rows says.",
+    ),
+]  # fmt: skip
+LayoutName = Annotated[
+    str | None,
+    typer.Option(
+        "--layout", metavar="NAME", show_default="what the weights take",
+        help="labels, edges, ade20k, celebahq-mask, celebahq-edge or deepfashion.",
+    ),
+]  # fmt: skip
+ExemplarCondition = Annotated[
+    Path | None,
+    typer.Option(
+        "--exemplar-condition", metavar="DIR|FILE", show_default="the layout's own place",
+        help="Where the exemplars' masks (edges, poses) are, for weights that need them.",
+    ),
+]  # fmt: skip
+Colors = Annotated[
+    Path | None,
+    typer.Option(
+        "--colors", metavar="FILE",
+        help="Colours of the classes, for colour-coded masks: JSON [[r,g,b], ...] or CSV id,r,g,b.",
+    ),
+]  # fmt: skip
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size", metavar="N|WxH|original", show_default="what the weights were trained at",
+        help="Size of the results; original keeps each input's own.",
+    ),
+]  # fmt: skip
+IgnoreLabel = Annotated[
+    int, typer.Option("--ignore-label", help="Class id of pixels without a class; -1 for none.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+Null = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where networks run.")
+]
+Precision = Annotated[
+    str, typer.Option("--precision", metavar="auto|fp32|bf16|fp16", help="auto is fp32.")
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", min=1, show_default="by size and device",
+                 help="Items computed at once."),
+]  # fmt: skip
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=0, show_default="half of the cores, at most 8",
+                 help="Decoding processes; 0 decodes in this one."),
+]  # fmt: skip
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, show_default="all", help="Only the first items."),
+]
+Format = Annotated[str, typer.Option("--format", metavar="png|jpg|webp", help="Of the results.")]
+Quality = Annotated[
+    int, typer.Option("--quality", min=1, max=100, help="Of jpg and webp; webp at 100 is lossless.")
+]
+Gallery = Annotated[
+    int, typer.Option("--gallery", min=0, help="Items on the page index.html; 0 for no page.")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Also do the items again that failed before.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Redo everything, also with other settings.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="A machine-readable summary.")]

@@ -1,0 +1,142 @@
+"""`cocos translate`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cocoscli.commands import options as o
+
+if TYPE_CHECKING:
+    from cocoscli.engine.plan import PairPlan
+
+EXIT_FAILED_ITEMS = 3
+
+
+def translate(
+    inputs: o.Inputs = None,
+    exemplar: o.Exemplar = None,
+    weights: o.WeightsFile = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder for the results.")
+    ] = Path("out/translate"),
+    pairs: o.Pairs = "cycle",
+    layout: o.LayoutName = None,
+    exemplar_condition: o.ExemplarCondition = None,
+    colors: o.Colors = None,
+    size: o.Size = None,
+    ignore_label: o.IgnoreLabel = 255,
+    format: o.Format = "png",
+    quality: o.Quality = 95,
+    gallery: o.Gallery = 1000,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.Precision = "auto",
+    batch_size: o.BatchSize = None,
+    workers: o.Workers = None,
+    limit: o.Limit = None,
+    null: o.Null = False,
+    retry_failed: o.RetryFailed = False,
+    overwrite: o.Overwrite = False,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+) -> None:
+    """Render every mask, edge map or pose in the style of an exemplar photo.
+
+    Running the same command again goes on where it stopped.
+
+    Example: cocos translate masks/ --exemplar photos/ --weights scenes.safetensors --output out
+    """
+    from cocoscli import console
+    from cocoscli.data.encoding import FORMATS
+    from cocoscli.engine.batch import Plan
+    from cocoscli.engine.gallery import write_page
+    from cocoscli.engine.plan import PairOptions, plan_pairs
+    from cocoscli.engine.run import open_run
+    from cocoscli.engine.translate import Rendering, Translation
+    from cocoscli.errors import UsageError
+
+    if format not in FORMATS:
+        raise UsageError(f"--format {format}: expected one of {', '.join(FORMATS)}.")
+    plan = plan_pairs(
+        PairOptions(
+            inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
+            exemplar_condition=exemplar_condition, colors=colors, size=size,
+            ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
+            device=device, precision=precision, batch_size=batch_size,
+        )
+    )  # fmt: skip
+    if str(output) == "out/translate":
+        plan.defaults.append(("output", str(output), "--output"))
+    console.say_defaults(plan.defaults)
+    if dry_run:
+        return _say_plan(plan, limit, json)
+    rendering = Rendering(
+        device=plan.device, precision=plan.precision, format=format, quality=quality,
+        gallery=gallery,
+    )  # fmt: skip
+    run = open_run(
+        Translation(plan.weights.model, plan.reader, rendering),
+        output,
+        settings={**plan.settings, "command": "translate", "format": format, "quality": quality},
+        record=plan.record,
+        plan=Plan(
+            batch_size=plan.batch_size,
+            workers=default_workers() if workers is None else workers,
+            limit=limit,
+            retry_failed=retry_failed,
+            on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
+        ),
+        overwrite=overwrite,
+    )
+    for row in console.follow(run.rows(), run.total, "pairs"):
+        if row["status"] == "failed":
+            console.warn(f"{row['key']}: {row['error']}")
+    page = None
+    if gallery:
+        facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"]}
+        page = write_page(output, plan.reader, format, gallery, facts)
+    summary = run.finish(page)
+    if json:
+        console.emit(summary)
+    console.note(
+        f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
+        f"{summary['page'] or output}"
+    )
+    if summary["failed"]:
+        raise typer.Exit(EXIT_FAILED_ITEMS)
+
+
+def default_workers() -> int:
+    return max(1, min(8, (os.cpu_count() or 1) // 2))
+
+
+def _say_plan(plan: PairPlan, limit: int | None, json: bool) -> None:
+    from cocoscli import console
+    from cocoscli.engine.items import key_lines
+    from cocoscli.engine.memory import estimate_bytes
+
+    reader = plan.reader
+    size = reader.size or (plan.weights.model.condition.size,) * 2
+    pairs = len(reader.pairing)
+    facts: dict[str, Any] = {
+        "inputs": len(reader.inputs),
+        "exemplars": len(reader.exemplars),
+        "pairs": pairs if limit is None else min(pairs, limit),
+        "weights": plan.weights.name,
+        "layout": reader.conditions.layout.name,
+        "size": plan.settings["size"],
+        "device": str(plan.device),
+        "precision": plan.precision,
+        "batch_size": plan.batch_size,
+        "memory_mb": round(estimate_bytes(plan.weights.model, size, plan.batch_size) / 1e6),
+    }
+    lines = list(key_lines(reader, 5))
+    if json:
+        rows = [dict(zip(("input", "exemplar", "key"), line, strict=True)) for line in lines]
+        return console.emit({**facts, "first": rows})
+    console.table([(name, str(value)) for name, value in facts.items()], "", "")
+    console.table(lines, "input", "exemplar", "result")

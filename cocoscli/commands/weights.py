@@ -1,0 +1,60 @@
+"""`cocos weights import` and `cocos weights info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cocoscli.commands import options as o
+
+app = typer.Typer(no_args_is_help=True, help="Import released weights, or say what a file holds.")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with EPOCH_net_Corr.pth, EPOCH_net_G.pth.")
+    ],
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task", metavar="TASK", help="ade20k, celebahq-mask, celebahq-edge or deepfashion."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="The checkpoint to write.")
+    ],
+    epoch: Annotated[str, typer.Option("--epoch", help="What stands before _net_.")] = "latest",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Turn the authors' released files into one checkpoint, strictly.
+
+    Example: cocos weights import checkpoints/ade20k --task ade20k --output ade20k.safetensors
+    """
+    from cocoscli import console
+    from cocoscli.engine.models import describe_weights, import_released
+
+    import_released(folder, task, epoch, output, overwrite=overwrite)
+    facts = describe_weights(output)
+    console.note(f"{output}: {facts['parameters']} parameters, {facts['condition']}")
+    if json:
+        console.emit(facts)
+
+
+@app.command("info")
+def info(file: Annotated[Path, typer.Argument(help="A checkpoint.")], json: o.Json = False) -> None:
+    """Say what a checkpoint holds: sizes, parameters, condition, provenance, memory by size.
+
+    Example: cocos weights info ade20k.safetensors
+    """
+    from cocoscli import console
+    from cocoscli.engine.models import describe_weights
+
+    facts = describe_weights(file)
+    if json:
+        console.emit(facts)
+    else:
+        console.table([(k, v if isinstance(v, str) else str(v)) for k, v in facts.items()], "", "")

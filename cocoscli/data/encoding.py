@@ -1,0 +1,44 @@
+"""Results to image files, as bytes: the same pixels give the same bytes on one machine."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+
+import numpy as np
+from PIL import Image, ImageCms
+
+FORMATS = ("png", "jpg", "webp")
+THUMBNAIL = 256
+
+
+@cache
+def srgb_profile() -> bytes:
+    """The ICC profile that results are tagged with, its time of making blanked."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes(12)
+    return bytes(profile)
+
+
+def encode_image(pixels: np.ndarray, format: str, quality: int = 95) -> bytes:
+    """(H,W,3) uint8 sRGB -> the bytes of a file of one of `FORMATS`.
+
+    `quality` is that of jpg and webp (1..100); webp at 100 is lossless.
+    """
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if format == "png":
+        image.save(buffer, "PNG", compress_level=4, icc_profile=srgb_profile())
+    elif format == "webp":
+        lossless = quality == 100
+        image.save(buffer, "WEBP", quality=quality, lossless=lossless, icc_profile=srgb_profile())
+    else:
+        image.save(buffer, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile())
+    return buffer.getvalue()
+
+
+def thumbnail(pixels: np.ndarray) -> bytes:
+    """(H,W,3) uint8 -> a JPEG of at most 256 px a side, for pages."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return encode_image(np.asarray(image), "jpg", 88)

@@ -1,0 +1,106 @@
+"""From what a user names on the command line to a list of items and their keys.
+
+INPUTS is a folder (walked), a file, `@list.txt`, or `-` for a path a line on standard input. An
+item's key is its path below the root, which is the folder itself or the deepest folder that holds
+every listed path, so that no two items share a key.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cocoscli.data.filelist import FileList
+from cocoscli.data.layouts import Layout
+from cocoscli.errors import CocosError
+
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where the items are: a root and their names below it."""
+
+    root: Path
+    names: FileList
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def key(self, i: int) -> str:
+        return self.names[i]
+
+    def path(self, i: int) -> Path:
+        return self.root / self.names[i]
+
+
+def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = False) -> Inputs:
+    """Expand INPUTS; `null` says that lists are separated by NUL instead of line ends.
+
+    Raises CocosError where nothing is there.
+    """
+    if spec == "-":
+        return _from_list(stdin, "standard input", null)
+    if spec.startswith("@"):
+        try:
+            with open(spec[1:], "rb") as file:
+                return _from_list(file, spec[1:], null)
+        except OSError as error:
+            raise CocosError(
+                f"{spec[1:]}: the list cannot be read ({error.strerror}).",
+                "Give a text file with a path a line after '@'.",
+            ) from None
+    root = Path(spec)
+    if root.is_file():
+        return Inputs(root.absolute().parent, FileList([root.name]))
+    if not root.is_dir():
+        raise CocosError(
+            f"{spec}: no such file or folder.",
+            "INPUTS is a folder, a file, @list.txt, or - for paths on standard input.",
+        )
+    names = FileList(os.path.relpath(path, root) for path in layout.walk(root))
+    if not len(names):
+        found = sorted(os.listdir(root))[:5]
+        raise CocosError(
+            f"{spec}: no inputs for layout '{layout.name}' in it "
+            f"({'it holds ' + ', '.join(found) if found else 'it is empty'}).",
+            f"Expected: {layout.expects}",
+        )
+    return Inputs(root.absolute(), names)
+
+
+def _split(file: IO[bytes], separator: bytes) -> Iterator[str]:
+    rest = b""
+    while chunk := file.read(CHUNK):
+        *whole, rest = (rest + chunk).split(separator)
+        yield from (os.fsdecode(name) for name in whole if name.strip(b"\r"))
+    if rest.strip(b"\r"):
+        yield os.fsdecode(rest)
+
+
+def _from_list(file: IO[bytes], source: str, null: bool) -> Inputs:
+    strip = "" if null else "\r"
+    paths = FileList(
+        os.path.abspath(name.rstrip(strip) if strip else name)
+        for name in _split(file, b"\0" if null else b"\n")
+    )
+    if not len(paths):
+        raise CocosError(f"{source}: the list is empty.", "Give a path a line.")
+    root = os.path.dirname(paths[0])
+    for path in paths:
+        while not path.startswith(os.path.join(root, "")):
+            root = os.path.dirname(root)
+    names = FileList(_without_repeats(os.path.relpath(path, root) for path in paths))
+    paths.close()
+    return Inputs(Path(root), names)
+
+
+def _without_repeats(names: Iterator[str]) -> Iterator[str]:
+    seen: set[int] = set()
+    for name in names:
+        if (mark := hash(name)) not in seen:
+            seen.add(mark)
+            yield name

@@ -1,0 +1,102 @@
+"""Finding files: walking a folder, and the place of a file that belongs to another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from cocoscli.data.wording import few, shown
+from cocoscli.errors import CocosError
+
+
+def walk_files(root: Path) -> Iterator[Path]:
+    """Every file below `root` in sorted order, one folder's listing in memory at a time.
+
+    Names that start with "." are skipped. A link to a folder is followed unless that folder was
+    walked before, so that loops end. Broken links and special files are yielded too: reading them
+    says what is wrong. Raises CocosError for a folder that cannot be listed.
+    """
+    seen: set[tuple[int, int]] = set()
+    stack = [_listing(root, seen)]
+    while stack:
+        entry = next(stack[-1], None)
+        if entry is None:
+            stack.pop()
+        elif _is_folder(entry):
+            stack.append(_listing(Path(entry.path), seen))
+        else:
+            yield Path(entry.path)
+
+
+def _listing(folder: Path, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    """The sorted entries of a folder; none where it was `seen` before."""
+    try:
+        status = folder.stat()
+        real = (status.st_dev, status.st_ino)
+        if real in seen:
+            return iter(())
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            names = [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise CocosError(
+            f"{shown(folder)}: the folder cannot be listed ({error.strerror}).",
+            "Make it readable or leave it out.",
+        ) from error
+    return iter(sorted(names, key=lambda entry: entry.name))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def contents(folder: Path) -> str:
+    """The first entries of a folder in words, for error messages."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return "nothing that can be listed"
+    return few([shown(Path(name)) for name in names]) or "nothing"
+
+
+def find_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
+    """The file `stem` + one of `suffixes` (lower or upper case) in a folder, the first that is."""
+    for suffix in suffixes:
+        for written in (suffix, suffix.upper()):
+            path = folder / f"{stem}{written}"
+            if os.path.isfile(path):  # no exception for a name that is too long
+                return path
+    return None
+
+
+def twin_folders(path: Path, rename: Callable[[str], Sequence[str]]) -> Iterator[Path]:
+    """Folders in the place of `path`'s own, with one folder above it renamed, innermost first.
+
+    `rename` gives the other names of a folder. For images/a/x.jpg and images -> masks: masks/a.
+    Only folders that exist are yielded.
+    """
+    ways = [path] if path.is_absolute() else [path, Path(os.path.abspath(path))]
+    for way in ways:
+        for above in way.parents:
+            for name in rename(above.name) if above.name else ():
+                folder = above.parent / name / way.parent.relative_to(above)
+                if os.path.isdir(folder):
+                    yield folder
+
+
+def tails(path: Path, root: Path | None) -> Iterator[Path]:
+    """The relative paths that `path` may have below another root, the longest first.
+
+    With `root` there is one, the path relative to it.
+    """
+    whole = Path(os.path.abspath(path))
+    if root is not None and whole.is_relative_to(os.path.abspath(root)):
+        yield whole.relative_to(os.path.abspath(root))
+        return
+    parts = whole.parts[1:]
+    for start in range(len(parts)):
+        yield Path(*parts[start:])

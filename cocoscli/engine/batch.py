@@ -1,0 +1,275 @@
+"""Map a model over a list of work items: decode, compute and encode overlap, faults cost one item.
+
+Batches are a fixed function of the work list, so an interrupted and resumed run forms the same
+ones and writes the same bytes. Decoding runs in processes, encoding in threads; both are bounded,
+so memory does not grow with the number of items.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+import torch
+from torch.utils.data import DataLoader
+
+from cocoscli.engine.output import DONE, FAILED, FATAL, Finished, OutputFolder, storage_error
+from cocoscli.errors import BadInput, CocosError
+
+L = TypeVar("L")
+R = TypeVar("R")
+Lco = TypeVar("Lco", covariant=True)
+
+WRITERS = 2
+WAITING = 4
+"""Batches whose results may wait for a writer."""
+
+
+class Reader(Protocol[Lco]):
+    """The decoding side of a command; it is handed to the decoding processes."""
+
+    def load(self, k: int) -> Lco:
+        """Read item k. BadInput fails the item alone."""
+        ...
+
+
+class Work(Protocol[L, R]):
+    """What a command does to its items."""
+
+    reader: Reader[L]
+
+    def __len__(self) -> int: ...
+
+    def key(self, k: int) -> str:
+        """The item's name, unique in the run; decides where its result lies."""
+        ...
+
+    def describe(self, k: int) -> dict[str, Any]:
+        """Columns of the manifest row that are known before the work (input, exemplar)."""
+        ...
+
+    def groups(self, loaded: Sequence[L]) -> list[list[int]]:
+        """Which of a batch's items can be computed together (same sizes), by index."""
+        ...
+
+    def compute(self, loaded: Sequence[L]) -> list[R | BadInput]:
+        """Run the model; a result an item. BadInput in a result's place fails that item."""
+        ...
+
+    def save(self, k: int, result: R, output: OutputFolder) -> dict[str, Any]:
+        """Encode and write a result; runs in a thread. -> columns of the manifest row."""
+        ...
+
+
+@dataclass
+class Loaded(Generic[L]):
+    """An item as a decoding process hands it over: the item or its fault."""
+
+    k: int
+    item: L | None
+    fault: str
+    seconds: float
+
+
+@dataclass
+class Plan:
+    """How a run is cut up; nothing here changes the results."""
+
+    batch_size: int = 1
+    workers: int = 0
+    limit: int | None = None
+    retry_failed: bool = False
+    on_smaller_batch: Callable[[int], None] = field(default=lambda size: None)
+    """Called with the new size when memory ran out and batches are halved."""
+
+
+class _Decode(Generic[L]):
+    """A map-style dataset of batches for torch's loader."""
+
+    def __init__(self, reader: Reader[L]) -> None:
+        self.reader = reader
+
+    def __getitem__(self, items: tuple[int, ...]) -> list[Loaded[L]]:
+        return [self._one(k) for k in items]
+
+    def _one(self, k: int) -> Loaded[L]:
+        start = time.perf_counter()
+        item, fault = None, ""
+        try:
+            item = self.reader.load(k)
+        except BadInput as error:
+            fault = str(error)
+        return Loaded(k, item, fault, time.perf_counter() - start)
+
+
+class Pending:
+    """The items that are still to be done, and the batches that hold one."""
+
+    def __init__(self, work: Work[Any, Any], output: OutputFolder, plan: Plan) -> None:
+        self.work, self.plan = work, plan
+        statuses = (DONE,) if plan.retry_failed else (DONE, FAILED)
+        self.finished = Finished(output.path, statuses)
+        self.total = len(work) if plan.limit is None else min(len(work), plan.limit)
+
+    def is_open(self, k: int) -> bool:
+        return k < self.total and self.work.key(k) not in self.finished
+
+    def count(self) -> int:
+        if not len(self.finished):
+            return self.total
+        return sum(self.is_open(k) for k in range(self.total))
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        """Batches as tuples of item numbers: always whole, so that they are the same in any run."""
+        size = self.plan.batch_size
+        for start in range(0, self.total, size):
+            batch = tuple(range(start, min(start + size, len(self.work))))
+            if any(self.is_open(k) for k in batch):
+                yield batch
+
+
+def run(
+    work: Work[L, R], output: OutputFolder, plan: Plan, pending: Pending
+) -> Iterator[dict[str, Any]]:
+    """Do the work that is pending; yields each item's manifest row once it is on disk.
+
+    Raises CocosError where the run cannot go on; everything written before stays and the next run
+    goes on from it.
+    """
+    loader: DataLoader[list[Loaded[L]]] = DataLoader(
+        _Decode(work.reader),  # type: ignore[arg-type]
+        sampler=pending,
+        batch_size=None,
+        num_workers=plan.workers,
+        collate_fn=_same,
+    )
+    runner = _Runner(work, plan)
+    waiting: deque[list[_Written]] = deque()
+    pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="cocos-write")
+    try:
+        for batch in _guarded(loader):
+            wanted = {loaded.k for loaded in batch if pending.is_open(loaded.k)}
+            results = runner.run(batch)
+            waiting.append([_submit(pool, work, output, x, r) for x, r in results if x.k in wanted])
+            if len(waiting) > WAITING:
+                yield from _record(output, waiting.popleft())
+        while waiting:
+            yield from _record(output, waiting.popleft())
+    except OSError as error:
+        raise storage_error(output.path, error) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _same(x: L) -> L:
+    return x
+
+
+def _guarded(loader: DataLoader[L]) -> Iterator[L]:
+    """The loader's batches; a decoding process that died becomes one clear error."""
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CocosError(
+            "a decoding process was killed (the machine may be out of memory).",
+            "Run the same command again with fewer --workers to go on.",
+        ) from None
+
+
+class _Runner(Generic[L, R]):
+    """Computes batches, in halves once memory has run out."""
+
+    def __init__(self, work: Work[L, R], plan: Plan) -> None:
+        self.work, self.plan = work, plan
+        self.largest = plan.batch_size
+
+    def run(self, batch: list[Loaded[L]]) -> list[tuple[Loaded[L], R | BadInput]]:
+        good = [x for x in batch if x.item is not None]
+        results: dict[int, R | BadInput] = {x.k: BadInput(x.fault) for x in batch if x.fault}
+        for group in self.work.groups([x.item for x in good]):  # type: ignore[misc]
+            members = [good[i] for i in group]
+            start = time.perf_counter()
+            computed = self._compute([x.item for x in members])  # type: ignore[misc]
+            share = (time.perf_counter() - start) / len(members)
+            for x, result in zip(members, computed, strict=True):
+                x.seconds += share
+                x.item = None
+                results[x.k] = result
+        return [(x, results[x.k]) for x in batch]
+
+    def _compute(self, items: list[L]) -> list[R | BadInput]:
+        if len(items) > self.largest:
+            return self._halves(items)
+        try:
+            return list(self.work.compute(items))
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside of the except block, so that the failed attempt's tensors are free again.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(items) == 1:
+            return [BadInput("out of memory at this size.", "Give a smaller --size.")]
+        self.largest = (len(items) + 1) // 2
+        self.plan.on_smaller_batch(self.largest)
+        return self._halves(items)
+
+    def _halves(self, items: list[L]) -> list[R | BadInput]:
+        middle = (len(items) + 1) // 2
+        return [*self._compute(items[:middle]), *self._compute(items[middle:])]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or on the CPU."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return "not enough memory" in text or "can't allocate memory" in text
+
+
+_Written = tuple[dict[str, Any], "Future[dict[str, Any]]"]
+
+
+def _submit(
+    pool: ThreadPoolExecutor,
+    work: Work[L, R],
+    output: OutputFolder,
+    loaded: Loaded[L],
+    result: R | BadInput,
+) -> _Written:
+    row = {"key": work.key(loaded.k), **work.describe(loaded.k)}
+    return row, pool.submit(_save, work, output, loaded, result)
+
+
+def _save(
+    work: Work[L, R], output: OutputFolder, loaded: Loaded[L], result: R | BadInput
+) -> dict[str, Any]:
+    start = time.perf_counter()
+    columns: dict[str, Any] = {"output": None, "status": FAILED, "error": None}
+    try:
+        if isinstance(result, BadInput):
+            raise result
+        columns |= {**work.save(loaded.k, result, output), "status": DONE}
+    except CocosError as error:
+        columns["error"] = str(error)
+    except OSError as error:
+        if error.errno in FATAL:
+            raise
+        columns["error"] = f"{error.strerror or error}"
+    seconds = loaded.seconds + time.perf_counter() - start
+    return {**columns, "milliseconds": round(seconds * 1000, 1)}
+
+
+def _record(output: OutputFolder, batch: list[_Written]) -> Iterator[dict[str, Any]]:
+    """Add the rows of a written batch to the manifest, and pass them on."""
+    rows = [{**row, **written.result()} for row, written in batch]
+    for row in rows:
+        output.append(row)
+    output.flush()
+    yield from rows

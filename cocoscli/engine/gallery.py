@@ -1,0 +1,63 @@
+"""The page of a run over pairs: a row an item, or inputs against exemplars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+
+from cocoscli.engine.items import PairReader
+from cocoscli.engine.output import DONE, PRIVATE, digest, latest_rows
+from cocoscli.report import Picture, Row, write_gallery, write_matrix
+
+
+def thumb_name(key: str, what: str) -> str:
+    """Where a picture of an item (or exemplar) for the page lies in the output folder."""
+    mark = f"{digest(key):016x}"
+    return f"{PRIVATE}/thumbs/{mark[:2]}/{mark}-{what}.jpg"
+
+
+def write_page(
+    folder: Path, reader: PairReader, suffix: str, count: int, facts: Mapping[str, str]
+) -> Path:
+    """index.html of an output folder, with the first `count` items."""
+    title, total = "cocos translate", len(reader.pairing)
+    if reader.pairing.many and len(reader.exemplars) * len(reader.inputs) == total:
+        names = reader.exemplars.names
+        exemplars = [_picture(folder, thumb_name(name, "exemplar"), name) or Picture("", name)
+                     for name in names]  # fmt: skip
+        rows = _matrix_rows(folder, reader, suffix, max(1, count // len(names)))
+        return write_matrix(folder, title, exemplars, rows, facts, total)
+    columns = ("input", "exemplar", "warped exemplar", "result")
+    rows_of_items = islice(_gallery_rows(folder), count)
+    return write_gallery(folder, title, columns, rows_of_items, facts, total)
+
+
+def _picture(folder: Path, name: str, alt: str) -> Picture | None:
+    return Picture(name, alt) if (folder / name).is_file() else None
+
+
+def _gallery_rows(folder: Path) -> Iterator[Row]:
+    for row in latest_rows(folder):
+        key, exemplar = str(row["key"]), str(row.get("exemplar") or "")
+        if row.get("status") != DONE:
+            yield Row(key, (None,) * 4, note=str(row.get("error") or ""), failed=True)
+            continue
+        names = (thumb_name(key, "input"), thumb_name(exemplar, "exemplar"),
+                 thumb_name(key, "warp"), str(row["output"]))  # fmt: skip
+        alts = (f"input {row['input']}", f"exemplar {exemplar}", "warped exemplar", f"result {key}")
+        pictures = tuple(_picture(folder, n, a) for n, a in zip(names, alts, strict=True))
+        yield Row(key, pictures, note=f"exemplar {exemplar}")
+
+
+def _matrix_rows(
+    folder: Path, reader: PairReader, suffix: str, count: int
+) -> Iterator[tuple[Picture, Sequence[Picture | None]]]:
+    per_input = len(reader.exemplars)
+    for i in range(min(count, len(reader.inputs))):
+        items = range(i * per_input, (i + 1) * per_input)
+        name = reader.inputs.key(i)
+        cells = [_picture(folder, reader.output_name(k, suffix), f"result {reader.key(k)}")
+                 for k in items]  # fmt: skip
+        thumbs = (_picture(folder, thumb_name(reader.key(k), "input"), name) for k in items)
+        yield next((t for t in thumbs if t), Picture("", name)), cells

@@ -1,0 +1,217 @@
+"""The reading side of a run over pairs: files to arrays, in a decoding process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from cocosnet import ModelConfig
+from cocosnet.config import MINIMUM, MULTIPLE
+
+from cocoscli.data.conditions import CONDITIONS, check_ids
+from cocoscli.data.images import ColorTable, is_image, read_photo
+from cocoscli.data.inputs import Inputs
+from cocoscli.data.layout import Layout
+from cocoscli.data.pairs import Nearest, Pairing
+from cocoscli.data.walking import walk_files
+from cocoscli.engine.output import safe_name
+from cocoscli.errors import BadInput, CocosError, UsageError
+
+RESIDENT = 64
+"""Up to this many exemplars are encoded once and kept; more are read with their items."""
+
+Size = tuple[int, int]
+
+
+def parse_size(text: str) -> Size | None:
+    """`256`, `512x384` or `original` (None) -> (width, height). Raises UsageError."""
+    if text == "original":
+        return None
+    parts = text.lower().split("x")
+    try:
+        numbers = [int(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2) or any(not MINIMUM <= n <= 16384 for n in numbers):
+        raise UsageError(
+            f"--size {text}: expected a side like 256, WIDTHxHEIGHT like 512x384, or original; "
+            f"sides from {MINIMUM} to 16384."
+        )
+    return numbers[0], numbers[-1]
+
+
+def multiple(n: int, *, up: bool) -> int:
+    """The multiple of 32 that holds n (`up`) or that is nearest, and at least 64."""
+    whole = -(-n // MULTIPLE) if up else (n + MULTIPLE // 2) // MULTIPLE
+    return max(MINIMUM, whole * MULTIPLE)
+
+
+@dataclass(frozen=True)
+class ConditionReader:
+    """Reads condition arrays of one layout for one network."""
+
+    layout: Layout
+    channels: int
+    ignore: int | None = 255
+    colors: ColorTable | None = None
+
+    def read(self, item: Path, size: Size | None) -> np.ndarray:
+        """(P,H,W) at (width, height), or the item's own size; ids checked. Raises BadInput."""
+        array = self.layout.read(item, size, self.colors)
+        if CONDITIONS[self.layout.kind].is_labels:
+            check_ids(array[0], self.channels, self.ignore, source=str(item))
+        return array
+
+
+@dataclass(frozen=True)
+class ExemplarImage:
+    """A decoded exemplar: photo (H,W,3) uint8, condition array (P,H,W) where it is needed."""
+
+    photo: np.ndarray
+    condition: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Exemplars:
+    """The exemplar photos, and how their conditions are found."""
+
+    root: Path
+    names: tuple[str, ...]
+    reader: ConditionReader
+    given: Path | None
+    """`--exemplar-condition`: a file, or a folder with the same stems."""
+    size: Size | None
+    with_condition: bool
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, j: int) -> Path:
+        return self.root / self.names[j]
+
+    def item(self, j: int) -> Path:
+        """Where the exemplar's condition is read from. Raises BadInput where nothing is."""
+        layout = self.reader.layout
+        found = layout.item_for_photo(self.path(j), self.given, self.root)
+        if found is None:
+            place = f"in {self.given}" if self.given else layout.exemplar_place
+            raise BadInput(
+                f"{self.path(j)}: this exemplar's condition was not found (looked for: {place}).",
+                "Give it with --exemplar-condition FILE or FOLDER.",
+            )
+        return found
+
+    def read(self, j: int) -> ExemplarImage:
+        """Decode an exemplar at a size that networks take. Raises BadInput."""
+        photo = read_photo(self.path(j), self.size)
+        size = (multiple(photo.shape[1], up=False), multiple(photo.shape[0], up=False))
+        if size != (photo.shape[1], photo.shape[0]):
+            photo = read_photo(self.path(j), size)
+        condition = self.reader.read(self.item(j), size) if self.with_condition else None
+        return ExemplarImage(photo, condition)
+
+    def label_maps(self) -> np.ndarray:
+        """(E, GRID, GRID): what `nearest` compares. Raises BadInput."""
+        from cocoscli.data.pairs import label_grid
+
+        return np.stack([label_grid(self.reader.read(self.item(j), None)[0])
+                         for j in range(len(self))])  # fmt: skip
+
+
+def find_exemplars(spec: str) -> tuple[Path, tuple[str, ...]]:
+    """A photo, or a folder of them, walked -> its root and the names below. Raises CocosError."""
+    root = Path(spec)
+    if root.is_file():
+        return root.absolute().parent, (root.name,)
+    if not root.is_dir():
+        raise CocosError(f"{spec}: no such exemplar.", "--exemplar is a photo or a folder of them.")
+    names = tuple(os.path.relpath(path, root) for path in walk_files(root) if is_image(path))
+    if not names:
+        raise CocosError(f"{spec}: no photos in the exemplar folder.", "Put at least one in it.")
+    return root.absolute(), names
+
+
+@dataclass
+class Item:
+    """A decoded pair: condition (P,H,W) padded to a multiple, its true size, its exemplar."""
+
+    k: int
+    input: int
+    exemplar: int
+    condition: np.ndarray
+    size: Size
+    image: ExemplarImage | None
+    """The exemplar itself, where there are too many to keep."""
+
+
+@dataclass(frozen=True)
+class PairReader:
+    """Decodes the items of a run; it is what decoding processes hold."""
+
+    inputs: Inputs
+    exemplars: Exemplars
+    pairing: Pairing
+    conditions: ConditionReader
+    size: Size | None
+
+    def key(self, k: int) -> str:
+        i, j = self.pairing.pair(k)
+        key = self.inputs.key(i)
+        return f"{key}/{self.exemplars.names[j]}" if self.pairing.many and j is not None else key
+
+    def output_name(self, k: int, suffix: str) -> str:
+        return f"{safe_name(self.key(k))}.{suffix}"
+
+    def load(self, k: int) -> Item:
+        """Read input k's condition, and its exemplar where it is not kept. Raises BadInput."""
+        i, j = self.pairing.pair(k)
+        condition = self.conditions.read(self.inputs.path(i), self.size)
+        if j is None:
+            assert isinstance(self.pairing, Nearest)
+            j = self.pairing.choose(condition[0])
+        height, width = condition.shape[1:]
+        image = self.exemplars.read(j) if len(self.exemplars) > RESIDENT else None
+        return Item(k, i, j, pad(condition), (width, height), image)
+
+
+def pad(array: np.ndarray) -> np.ndarray:
+    """(P,H,W) -> its edges repeated to the right and below, up to multiples of 32."""
+    height, width = array.shape[1:]
+    below, right = multiple(height, up=True) - height, multiple(width, up=True) - width
+    if not below and not right:
+        return array
+    return np.pad(array, ((0, 0), (0, below), (0, right)), mode="edge")
+
+
+def matching_layout(kind: str, layouts: dict[str, Layout]) -> str:
+    """The layout whose conditions weights of this kind take."""
+    for name, layout in layouts.items():
+        if layout.kind == kind:
+            return name
+    raise CocosError(f"no layout makes conditions of kind {kind!r}.")
+
+
+def check_layout(layout: Layout, kind: str, config: ModelConfig) -> None:
+    """UsageError where a layout's condition is not what the weights take."""
+    condition = CONDITIONS[layout.kind]
+    known = CONDITIONS.get(kind)
+    same = layout.kind == kind or (condition.kind == "labels" and known and known.is_labels
+                                   and known.planes == 1)  # fmt: skip
+    if not same or condition.channels not in (None, config.channels):
+        raise UsageError(
+            f"the weights take {kind} conditions of {config.channels} planes, but layout "
+            f"'{layout.name}' makes {layout.kind}"
+            f"{f' of {condition.channels}' if condition.channels else ''}.",
+            "Give weights of that task, or the --layout that fits them.",
+        )
+
+
+def key_lines(reader: PairReader, count: int) -> Iterator[tuple[str, str, str]]:
+    """(input, exemplar, output key) of the first items, for a dry run."""
+    for k in range(min(count, len(reader.pairing))):
+        i, j = reader.pairing.pair(k)
+        name = "by its labels" if j is None else reader.exemplars.names[j]
+        yield reader.inputs.key(i), name, reader.key(k)

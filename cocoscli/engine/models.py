@@ -1,0 +1,119 @@
+"""The networks that commands run: from a file, or untrained where there is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cocosnet
+import torch
+from cocosnet.layers import fold_spectral_norm
+from cocosnet.weights import build
+
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.engine.memory import estimate_bytes
+from cocoscli.engine.output import storage_error
+from cocoscli.errors import CocosError, UsageError
+from cocoscli.recipe import read_recipe
+
+UNTRAINED = "scenes"
+"""The recipe whose network stands in, untrained, until there are weights."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network ready to run, and what a run's record says of it."""
+
+    model: cocosnet.CoCosNet
+    name: str
+    """The file, or `untrained NAME (seed N)`."""
+    sha256: str
+    """Of the file; of nothing for untrained weights."""
+
+
+def load_weights(path: Path, device: torch.device) -> Weights:
+    """Read a checkpoint file. Raises CocosError."""
+    try:
+        model = cocosnet.load(path, device)
+    except cocosnet.WeightsError as error:
+        raise CocosError(
+            f"{error}.", "Weights are files that `cocos weights import` or training wrote."
+        ) from None
+    return Weights(_laid_out(model), str(path), file_sha256(path))
+
+
+def untrained_weights(device: torch.device, seed: int = 0) -> Weights:
+    """The network of the recipe `scenes` with seeded random weights: its pictures mean nothing."""
+    recipe = read_recipe(UNTRAINED)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = cocosnet.CoCosNet(recipe.model, recipe.condition)
+    model.provenance = {"source": "untrained", "recipe": recipe.name, "seed": seed}
+    fold_spectral_norm(model)
+    return Weights(_laid_out(model.to(device).eval()), f"untrained {recipe.name} (seed {seed})", "")
+
+
+def _laid_out(model: cocosnet.CoCosNet) -> cocosnet.CoCosNet:
+    return model.to(memory_format=torch.channels_last)
+
+
+def file_sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def import_released(
+    folder: Path, task: str, epoch: str, output: Path, *, overwrite: bool = False
+) -> None:
+    """Turn released files into a checkpoint. Raises CocosError and UsageError."""
+    if task not in cocosnet.presets.TASKS:
+        tasks = ", ".join(cocosnet.presets.TASKS)
+        raise UsageError(f"--task {task}: expected one of {tasks}.")
+    if output.exists() and not overwrite:
+        raise CocosError(f"{output}: exists already.", "Choose another --output, or --overwrite.")
+    try:
+        model = cocosnet.load_released(folder, task, epoch, fold=False)
+    except cocosnet.WeightsError as error:
+        raise CocosError(f"{error}.", "See `cocos weights import --help`.") from None
+    classes = CONDITIONS[task].classes
+    model.condition = dataclasses.replace(model.condition, classes=classes)
+    files = {f"{n}_sha256": file_sha256(folder / f"{epoch}_net_{n}.pth") for n in ("Corr", "G")}
+    model.provenance |= files
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        cocosnet.save(model, output)
+    except OSError as error:
+        raise storage_error(output, error) from None
+
+
+def describe_weights(path: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, and the memory that it takes. Raises CocosError."""
+    try:
+        header = cocosnet.read_header(path)
+    except cocosnet.WeightsError as error:
+        raise CocosError(f"{error}.", "Give a checkpoint in safetensors form.") from None
+    config, condition = header.config, header.condition
+    # What spectral norm keeps beside the weights is no parameter.
+    sizes = [math.prod(s) for k, s in header.shapes.items() if not re.search(r"\._[uv]$", k)]
+    model = build(config, condition, folded=True)
+    sides = (condition.size, 2 * condition.size, 4 * condition.size)
+    return {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "parameters": sum(sizes),
+        "stored_as": header.dtype,
+        "form": config.form,
+        "width": config.width,
+        "condition": f"{condition.kind}, {condition.channels} planes",
+        "trained_at": condition.size,
+        "classes": list(condition.classes),
+        "exemplars_need_conditions": config.needs_exemplar_input,
+        "model": config.to_dict(),
+        "provenance": header.provenance,
+        "memory_mb_by_side": {str(n): round(estimate_bytes(model, (n, n), 1) / 1e6) for n in sides},
+    }

@@ -1,0 +1,291 @@
+"""A folder of results: whole files, one manifest row an item, one run at a time.
+
+a/x.jpg.png      results in the mirrored tree, full names kept
+manifest.jsonl   a row a work item; the latest row of a key counts
+run.toml         the settings that decide the results
+index.html       the gallery; its parts and the lock lie in _cocos/
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import tomli_w
+
+from cocoscli.errors import CocosError
+
+MANIFEST = "manifest.jsonl"
+RUN = "run.toml"
+PRIVATE = "_cocos"
+DONE, FAILED = "done", "failed"
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Faults of the storage, which end the run; another fault of a file costs its item."""
+
+
+def safe_name(key: str) -> str:
+    """A key as a relative path that stays below the output folder.
+
+    Parts that would leave it or hide (`..`, an empty name) are percent-encoded.
+    """
+    parts = [part.replace(".", "%2E") if part in ("", ".", "..") else part
+             for part in key.split("/")]  # fmt: skip
+    return "/".join(parts)
+
+
+def digest(key: str) -> int:
+    """64 bits of a key; the manifest is indexed by them to stay small."""
+    data = key.encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+
+
+class OutputFolder:
+    """The one writer of an output folder, held by a lock from `open` to `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+        self._manifest: IO[str] | None = None
+
+    def open(self, settings: Mapping[str, Any], record: Mapping[str, Any], overwrite: bool) -> None:
+        """Take the folder for a run with these settings.
+
+        `settings` decide the results: a folder of other settings is refused with the difference,
+        or emptied of its results with `overwrite`. `record` is written beside them. Raises
+        CocosError.
+        """
+        self._make()
+        self._take_lock()
+        try:
+            self._accept(settings, overwrite)
+            _repair(self.path / MANIFEST)
+            document = {"settings": dict(settings), "record": dict(record)}
+            self.write(RUN, tomli_w.dumps(document).encode("utf-8", "surrogateescape"))
+            self._manifest = open(  # noqa: SIM115 (closed in close)
+                self.path / MANIFEST, "a", encoding="ascii"
+            )
+        except OSError as error:
+            raise storage_error(self.path, error) from None
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            (self.path / PRIVATE).mkdir(exist_ok=True)
+        except FileExistsError:
+            raise CocosError(
+                f"{self.path}: a file is in the output folder's place.", "Choose another --output."
+            ) from None
+        except NotADirectoryError:
+            raise CocosError(
+                f"{self.path}: a part of this path is a file.", "Choose another --output."
+            ) from None
+        except OSError as error:
+            raise storage_error(self.path, error) from None
+
+    def _take_lock(self) -> None:
+        try:
+            lock = open(self.path / PRIVATE / "lock", "w")  # noqa: SIM115
+        except OSError as error:
+            raise storage_error(self.path, error) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise CocosError(
+                f"{self.path}: another process is writing to this output folder.",
+                "Wait for it to end, or choose another --output.",
+            ) from None
+        self._lock = lock
+
+    def _accept(self, settings: Mapping[str, Any], overwrite: bool) -> None:
+        foreign = [p for p in sorted(os.listdir(self.path)) if p != PRIVATE]
+        if not (self.path / RUN).exists():
+            if foreign and not overwrite:
+                raise CocosError(
+                    f"{self.path}: not empty ({', '.join(foreign[:5])}) and not an output folder "
+                    f"of cocos (it has no {RUN}).",
+                    "Choose an empty --output, or --overwrite to write into it all the same.",
+                )
+            return
+        if overwrite:
+            self._clear()
+            return
+        before = self.settings()
+        if changed := _changes(before, settings):
+            raise CocosError(
+                f"{self.path}: holds a run with other settings: {'; '.join(changed)}.",
+                "Choose another --output, or --overwrite to redo it with the new settings.",
+            )
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that the folder was made with; CocosError where they cannot be read."""
+        try:
+            text = (self.path / RUN).read_bytes().decode("utf-8", "surrogateescape")
+            return dict(tomllib.loads(text)["settings"])
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise CocosError(
+                f"{self.path / RUN}: not a run record of cocos ({error}).",
+                "Choose another --output, or --overwrite.",
+            ) from None
+
+    def _clear(self) -> None:
+        for row in read_manifest(self.path):
+            output = self.path / safe_name(str(row.get("output") or ""))
+            if row.get("output") and output.is_file() and self._inside(output):
+                output.unlink()
+        (self.path / MANIFEST).unlink(missing_ok=True)
+
+    def _inside(self, target: Path) -> bool:
+        return target.parent.resolve().is_relative_to(self.path.resolve())
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write a file that appears only whole; -> its sha256.
+
+        `name` is relative to the folder. Raises CocosError for a target that a symbolic link leads
+        out of it, OSError where the storage fails.
+        """
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not self._inside(target):
+            raise CocosError(f"{target}: a link leads out of the output folder.", "Remove it.")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".cocos-")
+        try:
+            with open(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return hashlib.sha256(data).hexdigest()
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a manifest row; call it when the item's files are in place."""
+        assert self._manifest is not None
+        self._manifest.write(json.dumps(row, ensure_ascii=True) + "\n")
+
+    def flush(self) -> None:
+        assert self._manifest is not None
+        self._manifest.flush()
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        for file in (self._manifest, self._lock):
+            if file is not None:
+                file.close()
+        self._manifest = self._lock = None
+
+
+def storage_error(path: Path, error: OSError) -> CocosError:
+    """The storage's fault in words; what was written before stays."""
+    reason = error.strerror or str(error)
+    return CocosError(
+        f"{path}: the output cannot be written ({reason}).",
+        "What is already written stays; mend that and run the same command again to go on.",
+    )
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key} was {before.get(key, 'not set')!r}, is {now.get(key, 'not set')!r}"
+        for key in sorted(set(before) | set(now))
+        if before.get(key) != now.get(key)
+    ]
+
+
+def _repair(path: Path) -> None:
+    """Cut off a last line that a crash left without its end."""
+    if not path.exists():
+        return
+    with open(path, "rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 4096)
+            file.seek(start)
+            cut = file.read(end - start).rfind(b"\n")
+            if cut >= 0:
+                file.truncate(start + cut + 1)
+                return
+            end = start
+        file.truncate(0)
+
+
+def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
+    """The manifest's rows in the order of writing; a line that is no row is passed over."""
+    try:
+        file = open(folder / MANIFEST, encoding="utf-8", errors="replace")  # noqa: SIM115
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and isinstance(row.get("key"), str):
+                yield row
+
+
+def _latest(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Digests of the manifest's keys, and which rows are the latest of their key."""
+    marks = np.fromiter((digest(row["key"]) for row in read_manifest(folder)), dtype=np.uint64)
+    latest = np.zeros(len(marks), dtype=bool)
+    _, from_end = np.unique(marks[::-1], return_index=True)
+    latest[len(marks) - 1 - from_end] = True
+    return marks, latest
+
+
+def latest_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """One row a key, the one that counts, in the order of writing."""
+    _, latest = _latest(folder)
+    return (row for row, keep in zip(read_manifest(folder), latest, strict=False) if keep)
+
+
+class Finished:
+    """The keys that need no more work, 8 bytes each.
+
+    A key whose latest row says `done` but whose file is gone needs it again.
+    """
+
+    def __init__(self, folder: Path, statuses: tuple[str, ...]) -> None:
+        def ended(row: dict[str, Any]) -> bool:
+            if row.get("status") == DONE and not (folder / str(row.get("output"))).is_file():
+                return False
+            return row.get("status") in statuses
+
+        marks, latest = _latest(folder)
+        keep = np.fromiter((ended(row) for row in read_manifest(folder)), dtype=bool)
+        self._marks = np.sort(marks[latest & keep])
+
+    def __contains__(self, key: str) -> bool:
+        mark = np.uint64(digest(key))
+        at = int(np.searchsorted(self._marks, mark))
+        return at < len(self._marks) and bool(self._marks[at] == mark)
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+
+def compact(folder: Path) -> None:
+    """Leave one row a key in the manifest, the latest."""
+    _, latest = _latest(folder)
+    if latest.all():
+        return
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".cocos-")
+    with open(handle, "w", encoding="ascii") as file:
+        file.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in latest_rows(folder))
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(temporary, 0o644)
+    os.replace(temporary, folder / MANIFEST)

@@ -1,0 +1,188 @@
+"""From options to work: what every command over pairs of inputs and exemplars resolves first."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import cocoscli
+from cocoscli.data.colors import read_color_table
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.filelist import FileList
+from cocoscli.data.inputs import Inputs, list_inputs
+from cocoscli.data.layout import Layout
+from cocoscli.data.layouts import LAYOUTS
+from cocoscli.data.pairs import (
+    STRATEGIES,
+    All,
+    Cycle,
+    Nearest,
+    Pairing,
+    Random,
+    name_index,
+    read_pairs,
+)
+from cocoscli.data.scenes import write_scenes
+from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
+from cocoscli.engine.items import (
+    ConditionReader,
+    Exemplars,
+    PairReader,
+    check_layout,
+    find_exemplars,
+    matching_layout,
+    multiple,
+    parse_size,
+)
+from cocoscli.engine.models import Weights, load_weights, untrained_weights
+from cocoscli.errors import CocosError, UsageError
+
+SCENES = Path("out/scenes")
+"""Where generated inputs go when none are given."""
+SCENE_COUNT = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions:
+    """What the user asked for; None where a default is to be found."""
+
+    inputs: str | None = None
+    exemplar: str | None = None
+    weights: Path | None = None
+    pairs: str = "cycle"
+    layout: str | None = None
+    exemplar_condition: Path | None = None
+    colors: Path | None = None
+    size: str | None = None
+    ignore_label: int | None = 255
+    seed: int = 0
+    null: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+
+
+@dataclass
+class PairPlan:
+    """Everything resolved: a network, what it reads, and how."""
+
+    weights: Weights
+    reader: PairReader
+    device: torch.device
+    precision: str
+    batch_size: int
+    settings: dict[str, Any]
+    """What decides the results."""
+    defaults: list[tuple[str, str, str]] = field(default_factory=list)
+    """(what, value, flag) of each default that was taken."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What is written beside the settings: versions, and how the run was made."""
+        return {
+            "cocos": cocoscli.__version__,
+            "torch": torch.__version__,
+            "python": sys.version.split()[0],
+            "device": str(self.device),
+            "batch_size": self.batch_size,
+            "provenance": {k: str(v) for k, v in self.weights.model.provenance.items()},
+        }
+
+
+def plan_pairs(options: PairOptions) -> PairPlan:
+    """Resolve options, cheap checks first. Raises CocosError and UsageError."""
+    if options.exemplar is None:
+        raise UsageError("no exemplar.", "Give --exemplar PHOTO or a folder of photos.")
+    defaults: list[tuple[str, str, str]] = []
+    device = resolve_device(options.device)
+    precision = resolve_precision(options.precision, device)
+    if options.size is not None:
+        parse_size(options.size)
+    layout_name = options.layout
+    if layout_name is not None and layout_name not in LAYOUTS:
+        raise UsageError(f"--layout {layout_name}: expected one of {', '.join(LAYOUTS)}.")
+    root, names = find_exemplars(options.exemplar)
+    weights = _weights(options, device, defaults)
+    model = weights.model
+    kind = model.condition.kind
+    layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
+    check_layout(layout, kind, model.config)
+    size_text = options.size or str(model.condition.size)
+    size = parse_size(size_text)
+    inputs = _inputs(options, layout, model.condition.size, defaults)
+    colors = read_color_table(options.colors) if options.colors else None
+    conditions = ConditionReader(layout, model.config.channels, options.ignore_label, colors)
+    exemplars = Exemplars(
+        root=root, names=names, reader=conditions, given=options.exemplar_condition, size=size,
+        with_condition=model.config.needs_exemplar_input,
+    )  # fmt: skip
+    if exemplars.with_condition:
+        exemplars.item(0)  # the first missing condition is said before anything runs
+    reader = PairReader(inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size)
+    largest = size or (model.condition.size, model.condition.size)
+    batch_size = options.batch_size or default_batch_size(
+        device, multiple(largest[0], up=True), multiple(largest[1], up=True)
+    )
+    settings = {
+        "inputs": str(inputs.root), "exemplar": str(root), "pairs": options.pairs,
+        "weights": weights.sha256 or weights.name, "layout": layout.name, "size": size_text,
+        "precision": precision, "seed": options.seed,
+        "ignore_label": -1 if options.ignore_label is None else options.ignore_label,
+        "exemplar_condition": str(options.exemplar_condition or ""),
+        "colors": str(options.colors or ""),
+    }  # fmt: skip
+    return PairPlan(weights, reader, device, precision, batch_size, settings, defaults)
+
+
+def _weights(
+    options: PairOptions, device: torch.device, defaults: list[tuple[str, str, str]]
+) -> Weights:
+    if options.weights is not None:
+        return load_weights(options.weights, device)
+    weights = untrained_weights(device)
+    defaults.append(("weights", f"{weights.name}: its pictures mean nothing yet", "--weights"))
+    return weights
+
+
+def _inputs(
+    options: PairOptions, layout: Layout, size: int, defaults: list[tuple[str, str, str]]
+) -> Inputs:
+    if options.inputs is not None:
+        return list_inputs(options.inputs, layout, sys.stdin.buffer, null=options.null)
+    if not CONDITIONS[layout.kind].is_labels or options.weights is not None:
+        raise UsageError("no inputs.", "Give a folder, a file, @list.txt or -.")
+    write_scenes(SCENES, SCENE_COUNT, 0, size=size)
+    defaults.append(("inputs", f"{SCENE_COUNT} generated scenes in {SCENES}", "INPUTS"))
+    return list_inputs(str(SCENES), layout, sys.stdin.buffer)
+
+
+def _pairing(options: PairOptions, inputs: Inputs, exemplars: Exemplars) -> Pairing:
+    count = len(exemplars)
+    if options.pairs == "cycle":
+        return Cycle(len(inputs), count)
+    if options.pairs == "random":
+        return Random(inputs.names, count, options.seed)
+    if options.pairs == "all":
+        return All(len(inputs), count)
+    if options.pairs == "nearest":
+        if not CONDITIONS[exemplars.reader.layout.kind].is_labels:
+            name = exemplars.reader.layout.name
+            raise UsageError(
+                f"--pairs nearest compares label maps, and layout '{name}' has none.",
+                "Give --pairs cycle, random, all or a CSV file.",
+            )
+        return Nearest(len(inputs), exemplars.label_maps())
+    path = Path(options.pairs)
+    if not path.is_file():
+        raise UsageError(
+            f"--pairs {options.pairs}: neither one of {', '.join(STRATEGIES)} nor a file."
+        )
+    exemplar_index = name_index(FileList(exemplars.names), exemplars.root)
+    try:
+        return read_pairs(path, name_index(inputs.names, inputs.root), exemplar_index)
+    except UnicodeError as error:
+        raise CocosError(f"{path}: not a text file ({error}).") from None
