@@ -30,6 +30,8 @@ INDEX = "index.html"
 ROWS = "_cocos/rows"
 CHUNK = 200
 
+_TEMPORARY = ".cocos-"
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -105,7 +107,7 @@ def render_page(
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file that appears only whole. (Not synced to disk: a page can be made again.)"""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".cocos-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
     try:
         with open(handle, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
@@ -154,8 +156,9 @@ def _chunk_name(number: int) -> str:
 
 
 def _remove_stale(folder: Path, chunks: int) -> None:
-    for path in folder.iterdir():
-        if re.fullmatch(r"\d{4,}\.js", path.name) and int(path.stem) >= chunks:
+    for path in list(folder.iterdir()):
+        later = re.fullmatch(r"[0-9]{4,}\.js", path.name) and int(path.stem) >= chunks
+        if later or path.name.startswith(_TEMPORARY):  # the latter from a run that was killed
             path.unlink()
 
 

@@ -99,6 +99,7 @@ def test_a_shorter_run_removes_stale_chunks_and_nothing_else(tmp_path):
     gallery(tmp_path, [row(f"{number}.png") for number in range(2 * CHUNK + 1)])
     kept = tmp_path / "_cocos" / "lock"
     kept.write_text("")
+    (tmp_path / ROWS / ".cocos-killed").write_text("")
     gallery(tmp_path, [row("only.png")])
     assert [path.name for path in (tmp_path / ROWS).iterdir()] == ["0000.js"]
     assert kept.exists()

@@ -214,8 +214,8 @@
     const count = known();
     const first = (page - 1) * size + 1;
     const last = Math.min(page * size, count);
-    let text = count > size ? `${number(first)}–${number(last)} of ${number(count)}` : number(count);
-    if (first > count) text = number(count);
+    let text = number(count);
+    if (count > size && first <= count) text = `${number(first)}–${number(last)} of ${text}`;
     if (filtered()) text += count === 1 ? " match" : " matches";
     else if (count <= size) text += count === 1 ? " row" : " rows";
     if (!complete()) text += ` so far, ${Math.floor((100 * scanned) / chunks)} % searched`;
@@ -286,7 +286,7 @@
     document.body.style.setProperty("--view", `${document.documentElement.clientWidth}px`);
   measure();
   addEventListener("resize", measure);
-  by("toolbar").hidden = data.rows === 0;
+  by("toolbar").hidden = by("heads").hidden = data.rows === 0;
   by("failed-only").hidden = failures === 0;
   by("failed-only").lastChild.textContent = `Failed only (${number(failures)})`;
   by("table").setAttribute("aria-rowcount", data.rows + 1);
