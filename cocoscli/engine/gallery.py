@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from cocoscli.data.pairs import All
 from cocoscli.engine.items import PairReader
 from cocoscli.engine.output import DONE, PRIVATE, digest, latest_rows
 from cocoscli.report import Picture, Row, write_gallery, write_matrix
@@ -21,16 +22,16 @@ def write_page(
     folder: Path, reader: PairReader, suffix: str, count: int, facts: Mapping[str, str]
 ) -> Path:
     """index.html of an output folder, with the first `count` items."""
-    title, total = "cocos translate", len(reader.pairing)
-    if reader.pairing.many and len(reader.exemplars) * len(reader.inputs) == total:
+    title = "cocos translate"
+    if isinstance(reader.pairing, All):
         names = reader.exemplars.names
         exemplars = [_picture(folder, thumb_name(name, "exemplar"), name) or Picture("", name)
                      for name in names]  # fmt: skip
         rows = _matrix_rows(folder, reader, suffix, max(1, count // len(names)))
-        return write_matrix(folder, title, exemplars, rows, facts, total)
+        return write_matrix(folder, title, exemplars, rows, facts, len(reader.inputs))
     columns = ("input", "exemplar", "warped exemplar", "result")
     rows_of_items = islice(_gallery_rows(folder), count)
-    return write_gallery(folder, title, columns, rows_of_items, facts, total)
+    return write_gallery(folder, title, columns, rows_of_items, facts, len(reader.pairing))
 
 
 def _picture(folder: Path, name: str, alt: str) -> Picture | None:

@@ -136,11 +136,17 @@ def load(
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if problems := differences(expected, header.shapes):
         raise WeightsError(f"{path}: {problems}")
-    with safe_open(path, framework="pt", device=str(device)) as file:
-        tensors = {key: file.get_tensor(key) for key in expected}
     wanted = dtype or torch.float32
-    tensors = {k: v.to(wanted) if v.is_floating_point() else v for k, v in tensors.items()}
+    with safe_open(path, framework="pt") as file:
+        # Copies: tensors that share the file's mapping would keep all of it resident.
+        tensors = {
+            key: (tensor := file.get_tensor(key)).to(
+                device, wanted if tensor.is_floating_point() else None, copy=True
+            )
+            for key in expected
+        }
     model.load_state_dict(tensors, assign=True)
+    del tensors  # folding lets go of what it replaces
     model.provenance = header.provenance
     if fold and not header.folded:
         fold_spectral_norm(model)
