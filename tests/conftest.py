@@ -90,6 +90,7 @@ class Desk:
         """
         self._patch.chdir(self.folder)
         self._patch.setattr(sys, "argv", ["cocos", *map(str, arguments)])
+        self._patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)
         self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         self._capture.readouterr()
         before = signal.getsignal(signal.SIGTERM)
@@ -154,8 +155,28 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def loaded() -> dict[Any, cocosnet.CoCosNet]:
+    return {}
+
+
+@pytest.fixture
+def load_once(loaded: dict[Any, cocosnet.CoCosNet], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are read once a session: it takes longer than to run the tiny ones."""
+    load = cocosnet.load
+
+    def kept(path: Path, *rest: Any) -> cocosnet.CoCosNet:
+        mark = (path.absolute(), path.exists() and path.stat().st_mtime_ns, *map(str, rest))
+        if mark not in loaded:
+            loaded[mark] = load(path, *rest)
+        return loaded[mark]
+
+    monkeypatch.setattr(cocosnet, "load", kept)
+
+
 @pytest.fixture
 def desk(
+    load_once: None,
     tmp_path: Path,
     tiny_weights: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -95,16 +95,16 @@ def translate(
     for row in console.follow(run.rows(), run.total, "pairs"):
         if row["status"] == "failed":
             console.warn(f"{row['key']}: {row['error']}")
-    page = None
+    summary = run.summary()
     if gallery:
-        facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"]}
-        page = write_page(output, plan.reader, format, gallery, facts)
-    summary = run.finish(page)
+        facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
+                 "failed": str(summary["failed"])}  # fmt: skip
+        summary["page"] = str(write_page(output, plan.reader, format, gallery, facts))
     if json:
         console.emit(summary)
     console.note(
         f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
-        f"{summary['page'] or output}"
+        f"{summary.get('page', output)}"
     )
     if summary["failed"]:
         raise typer.Exit(EXIT_FAILED_ITEMS)

@@ -16,6 +16,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,6 +28,7 @@ from cocoscli.errors import CocosError
 MANIFEST = "manifest.jsonl"
 RUN = "run.toml"
 PRIVATE = "_cocos"
+TEMPORARY = f"{PRIVATE}/tmp"
 DONE, FAILED = "done", "failed"
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Faults of the storage, which end the run; another fault of a file costs its item."""
@@ -35,11 +37,10 @@ FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def safe_name(key: str) -> str:
     """A key as a relative path that stays below the output folder.
 
-    Parts that would leave it or hide (`..`, an empty name) are percent-encoded.
+    Parts that would leave it (`..`, an empty name) are percent-encoded.
     """
-    parts = [part.replace(".", "%2E") if part in ("", ".", "..") else part
-             for part in key.split("/")]  # fmt: skip
-    return "/".join(parts)
+    odd = {"": "%", ".": "%2E", "..": "%2E%2E"}
+    return "/".join(odd.get(part, part) for part in key.split("/"))
 
 
 def digest(key: str) -> int:
@@ -66,6 +67,8 @@ class OutputFolder:
         self._make()
         self._take_lock()
         try:
+            for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
+                left.unlink()
             self._accept(settings, overwrite)
             _repair(self.path / MANIFEST)
             document = {"settings": dict(settings), "record": dict(record)}
@@ -79,7 +82,10 @@ class OutputFolder:
     def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            (self.path / PRIVATE).mkdir(exist_ok=True)
+            links = [name for name in (PRIVATE, MANIFEST, RUN) if (self.path / name).is_symlink()]
+            if links:
+                raise CocosError(f"{self.path / links[0]}: a symbolic link.", "Remove it.")
+            (self.path / TEMPORARY).mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise CocosError(
                 f"{self.path}: a file is in the output folder's place.", "Choose another --output."
@@ -157,17 +163,8 @@ class OutputFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         if not self._inside(target):
             raise CocosError(f"{target}: a link leads out of the output folder.", "Remove it.")
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".cocos-")
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with whole_file(target, self.path / TEMPORARY) as file:
+            file.write(data)
         return hashlib.sha256(data).hexdigest()
 
     def append(self, row: Mapping[str, Any]) -> None:
@@ -183,8 +180,29 @@ class OutputFolder:
         """Let go of the folder."""
         for file in (self._manifest, self._lock):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # a full disk was said when it was met
+                    file.close()
         self._manifest = self._lock = None
+
+
+@contextmanager
+def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at `target`, synced and whole, when the block ends without an error.
+
+    `folder` holds it until then; it lies on the same file system.
+    """
+    handle, temporary = tempfile.mkstemp(dir=folder)
+    try:
+        with open(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def storage_error(path: Path, error: OSError) -> CocosError:
@@ -282,10 +300,6 @@ def compact(folder: Path) -> None:
     _, latest = _latest(folder)
     if latest.all():
         return
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=".cocos-")
-    with open(handle, "w", encoding="ascii") as file:
-        file.writelines(json.dumps(row, ensure_ascii=True) + "\n" for row in latest_rows(folder))
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(temporary, 0o644)
-    os.replace(temporary, folder / MANIFEST)
+    with whole_file(folder / MANIFEST, folder / TEMPORARY) as file:
+        for row in latest_rows(folder):
+            file.write((json.dumps(row, ensure_ascii=True) + "\n").encode())

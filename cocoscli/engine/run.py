@@ -13,7 +13,7 @@ from cocoscli.engine.output import DONE, FAILED, OutputFolder, compact, latest_r
 
 
 class Run:
-    """Work in progress; the folder is held until `finish`, or until `rows` fails."""
+    """Work in progress; the folder is held until `rows` ends."""
 
     def __init__(self, work: Work[Any, Any], output: OutputFolder, plan: Plan) -> None:
         self.work, self.output, self.plan = work, output, plan
@@ -35,13 +35,12 @@ class Run:
         finally:
             self.output.close()
 
-    def finish(self, page: Path | None) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """The summary: what this run did, and what has failed in all runs together."""
         rows = latest_rows(self.output.path)
         failed = sum(row.get("status") == FAILED for row in rows)
         return {
             "output": str(self.output.path),
-            "page": str(page) if page else None,
             "done": self.counts[DONE],
             "failed": failed,
             "skipped": self.pending.total - self.total,

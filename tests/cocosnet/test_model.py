@@ -1,0 +1,290 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from cocosnet import CoCosNet, ExemplarBank, presets
+from cocosnet.layers import fold_spectral_norm
+from cocosnet.model import check_size
+from tiny import CONFIGS, MASKED, MIXED, PAPER, PATCHED, gap, masks, network, photos
+
+
+@pytest.fixture(autouse=True)
+def no_grad():
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture(params=CONFIGS)
+def model(request) -> CoCosNet:
+    return network(CONFIGS[request.param])
+
+
+def triple(batch: int = 1, height: int = 64, width: int = 64) -> tuple:
+    """Input, exemplar, exemplar's condition."""
+    shape = (batch, height, width)
+    return masks(*shape), photos(*shape), masks(*shape, seed=1)
+
+
+def test_translation_has_the_promised_shapes_and_ranges(model):
+    out = model(*triple(2))
+    assert out.image.shape == out.warped.shape == (2, 3, 64, 64)
+    assert out.image.abs().max() <= 1
+    assert out.warped.abs().max() <= 1 + 1e-5
+    assert out.match.flow.shape == (2, 16, 16, 2)
+    assert out.match.confidence.shape == out.match.cycle_error.shape == (2, 16, 16)
+    assert out.match.confidence.min() >= 0
+    assert out.match.confidence.max() <= 1
+
+
+def test_input_and_exemplar_both_matter(model):
+    x, y, z = triple()
+    out = model(x, y, z)
+    assert gap(out.warped, model(masks(seed=5), y, z).warped) > 1e-3
+    assert gap(out.image, model(masks(seed=5), y, z).image) > 1e-3
+    assert gap(out.image, model(x, photos(seed=5), z).image) > 1e-3
+
+
+def test_the_exemplars_condition_matters_where_it_is_taken():
+    x, y, z = triple()
+    for config, taken in ((PAPER, False), (MASKED, True), (MIXED, True), (PATCHED, False)):
+        net = network(config)
+        a, b = (net.match(x, net.encode_exemplar(y, c)).warped for c in (z, masks(seed=5)))
+        assert (gap(a, b) > 1e-4) == taken
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (96, 160), (128, 64)])
+def test_sizes_need_not_be_square(model, height, width):
+    out = model(*triple(1, height, width))
+    assert out.image.shape == out.warped.shape == (1, 3, height, width)
+    assert out.match.flow.shape == (1, height // 4, width // 4, 2)
+    assert out.match.flow[..., 0].max() <= width - 2.5
+    assert out.match.flow[..., 1].max() <= height - 2.5
+
+
+def test_an_exemplar_may_be_of_another_size(model):
+    x, y, z = masks(1, 64, 96), photos(1, 96, 64), masks(1, 96, 64, seed=1)
+    out = model(x, y, z)
+    assert out.image.shape == out.warped.shape == (1, 3, 64, 96)
+    assert out.match.flow.shape == (1, 16, 24, 2)
+    assert out.match.flow[..., 0].max() <= 61.5
+    assert 61.5 < out.match.flow[..., 1].max() <= 93.5
+    assert out.match.warp(photos(1, 96, 64)).shape == (1, 3, 16, 24)
+    assert out.match.warp_back(out.match.colours).shape[-2:] == (24, 16)
+
+
+def test_a_batch_is_its_samples(model):
+    x, y, z = triple(5)
+    whole = model(x, y, z)
+    for part in (slice(0, 1), slice(1, 3), slice(3, 5)):
+        alone = model(x[part], y[part], z[part])
+        assert gap(alone.image, whole.image[part]) < 1e-5
+        assert gap(alone.warped, whole.warped[part]) < 1e-5
+        assert torch.equal(alone.match.flow, whole.match.flow[part])
+        assert gap(alone.match.confidence, whole.match.confidence[part]) < 1e-5
+
+
+def test_an_encoded_exemplar_gives_what_forward_gives(model):
+    x, y, z = triple(2)
+    expected = model(x, y, z)
+    bank = model.encode_exemplar(y, z)
+    for features in (x, model.encode_input(x)):
+        out = model.render(x, model.match(features, bank))
+        assert torch.equal(out.image, expected.image)
+        assert torch.equal(out.warped, expected.warped)
+
+
+def test_one_exemplar_serves_a_batch_of_inputs(model):
+    x, y, z = triple(5)
+    bank = model.encode_exemplar(y[:1], z[:1])
+    out = model.render(x, model.match(x, bank))
+    assert out.image.shape == (5, 3, 64, 64)
+    for i in range(5):
+        alone = model(x[i : i + 1], y[:1], z[:1])
+        assert gap(out.image[i : i + 1], alone.image) < 1e-5
+        assert gap(out.match.cycle_error[i : i + 1], alone.match.cycle_error) < 1e-5
+
+
+def test_one_input_is_tried_against_many_exemplars(model):
+    x, y, z = triple(3)
+    features = model.encode_input(x[:1])
+    out = model.render(x[:1], model.match(features, model.encode_exemplar(y, z)))
+    assert out.image.shape == (3, 3, 64, 64)
+    for i in range(3):
+        alone = model(x[:1], y[i : i + 1], z[i : i + 1])
+        assert gap(out.image[i : i + 1], alone.image) < 1e-5
+
+
+def test_stacked_banks_are_a_bank_of_the_batch(model):
+    x, y, z = triple(2)
+    bank = ExemplarBank.stack([model.encode_exemplar(y[i : i + 1], z[i : i + 1]) for i in (0, 1)])
+    assert gap(model.render(x, model.match(x, bank)).image, model(x, y, z).image) < 1e-5
+
+
+def test_what_is_encoded_is_not_encoded_again(model):
+    x, y, z = triple()
+    features, bank = model.encode_input(x), model.encode_exemplar(y, z)
+    for part in (model.correspondence.input_adaptor, model.correspondence.exemplar_adaptor):
+        part.register_forward_hook(lambda *_: pytest.fail("encoded again"))
+    model.correspondence.shared.register_forward_hook(lambda *_: pytest.fail("encoded again"))
+    model.render(x, model.match(features, bank))
+
+
+def test_batches_that_do_not_pair_are_refused(model):
+    x, y, z = triple(3)
+    with pytest.raises(ValueError, match=r"3.*2"):
+        model.match(x, model.encode_exemplar(y[:2], z[:2]))
+
+
+def test_folding_the_spectral_norm_keeps_the_outputs(model):
+    x, y, z = triple(2)
+    before = model(x, y, z)
+    fold_spectral_norm(model)
+    after = model(x, y, z)
+    assert not any("parametrizations" in key for key in model.state_dict())
+    assert gap(before.image, after.image) < 1e-5
+    assert gap(before.warped, after.warped) < 1e-5
+
+
+def test_nan_in_one_sample_leaves_the_other_alone(model):
+    x, y, z = triple(2)
+    y[0, :, 20, 20] = torch.nan
+    out, alone = model(x, y, z), model(x[1:], y[1:], z[1:])
+    assert gap(out.image[1:], alone.image) < 1e-5
+    assert out.match.flow.isfinite().all()
+    assert out.match.cycle_error.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -1.0])
+def test_blank_photos_give_finite_images(model, value):
+    x, y, z = triple()
+    out = model(torch.zeros_like(x), torch.full_like(y, value), torch.zeros_like(z))
+    assert out.image.isfinite().all()
+    assert out.match.confidence.isfinite().all()
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(32, 64), (64, 32), (64, 80), (70, 64), (0, 64), (65, 65)]
+)
+def test_sizes_that_do_not_fit_are_named(height, width):
+    with pytest.raises(ValueError, match=f"{width}x{height}.*32.*64"):
+        check_size(height, width)
+    net = network()
+    if height:
+        with pytest.raises(ValueError, match=f"{width}x{height}"):
+            net.encode_input(torch.zeros(1, 3, height, width))
+        with pytest.raises(ValueError, match=f"{width}x{height}"):
+            net.encode_exemplar(torch.zeros(1, 3, height, width))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (64, 96), (512, 1024)])
+def test_sizes_that_fit(size):
+    check_size(*size)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 64, 64), (1, 1, 64, 64), (3, 64, 64)])
+def test_an_input_of_other_planes_is_refused(model, shape):
+    with pytest.raises(ValueError, match=r"3,H,W"):
+        model.encode_input(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 64, 64), (1, 1, 64, 64), (3, 64, 64)])
+def test_an_exemplar_of_other_planes_is_refused(model, shape):
+    with pytest.raises(ValueError, match=r"3,H,W"):
+        model.encode_exemplar(torch.zeros(shape), masks())
+
+
+def test_a_missing_exemplar_input_is_refused_only_where_it_is_needed():
+    x, y, _ = triple()
+    with pytest.raises(ValueError, match="exemplar_input"):
+        network(MIXED)(x, y)
+    for config in (PAPER, MASKED, PATCHED):
+        assert network(config)(x, y).image.isfinite().all()
+
+
+@pytest.mark.parametrize("config", [MASKED, MIXED], ids=["exemplar_mask", "mask_mix"])
+@pytest.mark.parametrize(
+    "shape", [(1, 4, 64, 64), (1, 2, 64, 64), (3, 64, 64), (3, 3, 64, 64)], ids=str
+)
+def test_an_exemplar_input_that_does_not_fit_is_refused(config, shape):
+    with pytest.raises(ValueError, match="exemplar_input"):
+        network(config).encode_exemplar(photos(2), torch.zeros(shape))
+
+
+# Ablations
+
+
+@pytest.mark.parametrize("config", [PAPER, MIXED], ids=["paper", "released"])
+def test_batch_statistics_instead_of_positions(config):
+    """Figure 18: another generator under the same match."""
+    default, changed = network(config), network(dataclasses.replace(config, norm="batch"))
+    weights = changed.state_dict()
+    weights.update(default.state_dict())
+    changed.load_state_dict(weights)
+    a, b = default(*triple(2)), changed(*triple(2))
+    assert torch.equal(a.warped, b.warped)
+    assert gap(a.image, b.image) > 1e-3
+    changed.train()(*triple(2))
+    statistics = [v for k, v in changed.generator.state_dict().items() if "running_mean" in k]
+    assert len(statistics) == (7 if config.form == "paper" else 18)
+
+
+def test_spatial_means_instead_of_channels():
+    """Figure 19: another match of the same weights."""
+    default = network(PAPER)
+    changed = network(dataclasses.replace(PAPER, match_norm="spatial"))
+    a, b = default(*triple()), changed(*triple())
+    assert list(default.state_dict()) == list(changed.state_dict())
+    assert gap(a.warped, b.warped) > 1e-3
+    assert b.image.isfinite().all()
+
+
+# Start values and state
+
+
+def test_alpha_starts_at_one_and_beta_at_zero():
+    model = CoCosNet(PAPER).initialise()
+    for block in model.generator.blocks:
+        bias = block.style.heads.bias
+        half = len(bias) // 2
+        assert bias.tolist() == [1] * half + [0] * half
+
+
+def test_initialise_returns_the_model_and_spares_code_gate_and_norms():
+    torch.manual_seed(0)
+    model = CoCosNet(PAPER)
+    code = model.generator.code.clone()
+    assert model.initialise() is model
+    assert torch.equal(model.generator.code, code)
+    assert float(model.generator.attention.gamma) == 0
+    norm = model.correspondence.shared.blocks[0].norm_0
+    assert norm.weight.tolist() == [1] * len(norm.weight)
+
+
+def test_a_seed_makes_a_model():
+    a, b, c = (network(seed=s).initialise().state_dict() for s in (3, 3, 4))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+@pytest.mark.parametrize("config", [PAPER, MIXED], ids=["paper", "released"])
+def test_an_untrained_model_gives_finite_images(config):
+    model = network(config).initialise().eval()
+    assert model(*triple()).image.isfinite().all()
+
+
+def test_training_mode_updates_the_shared_blocks_statistics():
+    model = network().train()
+    norm = model.correspondence.shared.blocks[0].norm_0
+    before = norm.running_mean.clone()
+    model(*triple(2))
+    assert gap(norm.running_mean, before) > 1e-4
+
+
+def test_widths_come_from_the_config():
+    narrow, wide = (CoCosNet(presets.paper(3, width=w)) for w in (2, 4))
+    assert wide.generator.code.shape[1] == 2 * narrow.generator.code.shape[1] == 64
