@@ -1,6 +1,8 @@
 """Seeded random weights of the released networks, in the release's own files and names.
 
-    python benchmarks/full_size.py KEYS.json TASK FOLDER      # KEYS.json: {task: {net: {key: shape}}}
+    python benchmarks/full_size.py KEYS.json TASK FOLDER
+
+KEYS.json is {task: {network: {key: shape}}}.
 
 The pictures that they make mean nothing; sizes, speed and memory are those of the real weights.
 """

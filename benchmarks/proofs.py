@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import cocosnet
@@ -79,19 +80,29 @@ def run_whole(folder: Path, masks: Path, output: Path) -> tuple[float, float]:
     return time.perf_counter() - start, usage.ru_maxrss / 1000
 
 
-def prove_kill(folder: Path, kills: int, count: int) -> tuple[dict, bool]:
-    masks = folder / "masks"
-    make_masks(masks, count)
-    seconds, _ = run_whole(folder, masks, folder / "whole")
-    output, rng, left = folder / "killed", random.Random(0), []
-    for _ in range(kills):
-        process = subprocess.Popen(
-            command(folder, masks, output), stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(rng.uniform(0.3, 1.0) * max(seconds * 0.5, 3))
+def kill_after(folder: Path, masks: Path, output: Path, results: int) -> int:
+    """Start a run and SIGKILL all of it once so many results are there -> how many were left."""
+    process = subprocess.Popen(
+        command(folder, masks, output), stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while process.poll() is None and count_results(output) < results:
+        time.sleep(0.002)
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        left.append(len(digests(output)))
+    process.wait()
+    return count_results(output)
+
+
+def count_results(output: Path) -> int:
+    return sum(1 for _ in output.rglob("*.png"))
+
+
+def prove_kill(folder: Path, kills: int, count: int) -> tuple[dict, bool]:
+    masks, output, rng = folder / "masks", folder / "killed", random.Random(0)
+    make_masks(masks, count)
+    run_whole(folder, masks, folder / "whole")
+    moments = sorted(rng.randrange(1, count) for _ in range(kills))
+    left = [kill_after(folder, masks, output, moment) for moment in moments]
     run_whole(folder, masks, output)
     rows = [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
     whole, killed = digests(folder / "whole"), digests(output)

@@ -1,0 +1,239 @@
+"""Webdataset shards: tar files whose samples are what training and batch work read.
+
+A sample's members share a key and differ in what follows its first dot:
+
+    KEY.image.jpg                   the photo
+    KEY.condition.png|npz           what its condition is made from (`sources.Sources`)
+    KEY.exemplar.0.jpg ...          the exemplars chosen for it, best first
+    KEY.exemplar_condition.0.png    theirs
+    KEY.meta.json                   source path, split, hash, exemplars' keys and scores
+
+`index.json` beside the shards says what is in them. Shards are plain webdataset; nothing in them is
+ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from cocoscli.data.filelist import FileList
+from cocoscli.data.wording import shown
+from cocoscli.errors import BadInput, CocosError
+
+SCHEMA = 1
+INDEX = "index.json"
+MEMBER_BYTES = 2**30
+"""A member larger than this is refused."""
+
+
+def encode_key(path: str) -> str:
+    """A source path as a key without dots, reversibly: `a/x.v1.jpg` -> `a/x%2Ev1%2Ejpg`."""
+    quoted = quote_from_bytes(os.fsencode(path), safe="/")
+    quoted = quoted.replace(".", "%2E")
+    return "/".join(re.sub("^_", "%5F", part) for part in quoted.split("/"))
+
+
+def decode_key(key: str) -> str:
+    """The source path of a key."""
+    return os.fsdecode(unquote_to_bytes(key))
+
+
+@dataclass
+class Sample:
+    """What one item puts into a shard: members by what follows the key, in writing order."""
+
+    key: str
+    members: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(len(data) for data in self.members.values())
+
+
+class ShardWriter:
+    """Writes one shard; the same samples in the same order give the same bytes."""
+
+    def __init__(self, file: io.BufferedIOBase | Any) -> None:
+        self._hash = hashlib.sha256()
+        self._file = file
+        self._tar = tarfile.open(fileobj=_Tee(file, self._hash), mode="w|", format=tarfile.PAX_FORMAT)  # type: ignore[call-overload]  # noqa: SIM115, E501
+        self.count = 0
+        self.nbytes = 0
+
+    def add(self, sample: Sample) -> None:
+        for suffix, data in sample.members.items():
+            info = tarfile.TarInfo(f"{sample.key}.{suffix}")
+            info.size, info.mode, info.mtime = len(data), 0o644, 0
+            self._tar.addfile(info, io.BytesIO(data))
+        self.count += 1
+        self.nbytes += sample.nbytes
+
+    def close(self) -> str:
+        """End the archive -> its sha256."""
+        self._tar.close()
+        return self._hash.hexdigest()
+
+
+class _Tee:
+    """Passes bytes on and hashes them."""
+
+    def __init__(self, file: Any, digest: Any) -> None:
+        self.file, self.digest = file, digest
+
+    def write(self, data: bytes) -> int:
+        self.digest.update(data)
+        return int(self.file.write(data))
+
+
+def expand_braces(spec: str) -> list[str]:
+    """`train-{000000..000002}.tar` and `{a,b}.tar` -> the names; any number of braces."""
+    found = re.search(r"\{([^{}]*)\}", spec)
+    if found is None:
+        return [spec]
+    before, after = spec[: found.start()], spec[found.end() :]
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", found[1])
+    if span:
+        width = len(span[1]) if span[1].startswith("0") else 0
+        first, last = int(span[1]), int(span[2])
+        if last - first >= 1_000_000:
+            raise CocosError(f"{spec}: more than a million shards.", "Name fewer.")
+        choices = [str(n).zfill(width) for n in range(first, last + 1)]
+    else:
+        choices = found[1].split(",")
+    return [name for choice in choices for name in expand_braces(f"{before}{choice}{after}")]
+
+
+def is_shards(spec: str) -> bool:
+    """Whether INPUTS names shards: a tar file, a brace range of them, or a folder with an index."""
+    if spec.endswith(".tar"):
+        return True
+    return os.path.isdir(spec) and os.path.isfile(os.path.join(spec, INDEX))
+
+
+def find_shards(spec: str, split: str = "val") -> list[Path]:
+    """The shard files that INPUTS names; of a prepared folder those of `split`, or else all.
+
+    Raises CocosError.
+    """
+    if os.path.isdir(spec):
+        names = read_index(Path(spec)).shards(split)
+        return [Path(spec) / name for name in names]
+    paths = [Path(name) for name in expand_braces(spec)]
+    if missing := [path for path in paths if not path.is_file()]:
+        beside = sorted(p.name for p in missing[0].parent.glob("*.tar"))[:5]
+        found = f"its folder holds {', '.join(beside)}" if beside else "no .tar is in its folder"
+        raise CocosError(
+            f"{missing[0]}: no such shard; {found}.",
+            "Give shards like 'shards/val-{000000..000003}.tar', or the folder that holds them.",
+        )
+    return paths
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """`index.json`: what a folder of shards holds."""
+
+    values: dict[str, Any]
+
+    def shards(self, split: str) -> list[str]:
+        """The shard names of a split, or of all splits where it has none."""
+        rows = self.values["shards"]
+        chosen = [row["name"] for row in rows if row["split"] == split]
+        return chosen or [row["name"] for row in rows]
+
+
+def read_index(folder: Path) -> ShardIndex:
+    """Read and check `index.json`. Raises CocosError."""
+    path = folder / INDEX
+    try:
+        if path.stat().st_size > MEMBER_BYTES:
+            raise ValueError("it is too large")
+        values = json.loads(path.read_bytes())
+        rows = values["shards"]
+        if values["schema"] != SCHEMA:
+            raise ValueError(f"schema {values['schema']}, expected {SCHEMA}")
+        if not all(re.fullmatch(r"[\w-]+\.tar", row["name"]) and row["split"] for row in rows):
+            raise ValueError("a shard's name is no plain name")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise CocosError(
+            f"{shown(path)}: not an index of shards ({reason}).", "Run `cocos prepare` again."
+        ) from None
+    return ShardIndex(values)
+
+
+class ShardList:
+    """Random access to the samples of local shards: their members' places, read once.
+
+    Memory is 8 bytes a sample; the places lie in temporary files.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.paths = list(paths)
+        self._places = FileList(json.dumps(place) for place in self._scan())
+        if not len(self._places):
+            raise CocosError(f"{shown(self.paths[0])}: no samples in it.", "Prepare it again.")
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def _scan(self) -> Iterator[dict[str, Any]]:
+        for number, path in enumerate(self.paths):
+            place: dict[str, Any] = {}
+            for name, offset, size in _members(path):
+                key, _, suffix = name.rpartition("/")[2].partition(".")
+                key = f"{name.rpartition('/')[0]}/{key}".lstrip("/")
+                if place.get("key") != key:
+                    if place:
+                        yield place
+                    place = {"shard": number, "key": key, "members": {}}
+                place["members"][suffix.lower()] = [offset, size]
+            if place:
+                yield place
+
+    def key(self, i: int) -> str:
+        """The source path of sample i."""
+        return decode_key(json.loads(self._places[i])["key"])
+
+    def sample(self, i: int, only: tuple[str, ...] = ()) -> Sample:
+        """Sample i; with `only`, the members whose suffix starts with one of these."""
+        place = json.loads(self._places[i])
+        path = self.paths[place["shard"]]
+        sample = Sample(place["key"])
+        try:
+            with open(path, "rb") as file:
+                for suffix, (offset, size) in place["members"].items():
+                    if not only or suffix.startswith(only):
+                        file.seek(offset)
+                        sample.members[suffix] = file.read(size)
+        except OSError as error:
+            raise BadInput(f"{shown(path)}: cannot be read ({error.strerror}).") from None
+        return sample
+
+
+def _members(path: Path) -> Iterator[tuple[str, int, int]]:
+    """(name, offset, size) of each regular file of a tar. Raises CocosError for a damaged one."""
+    try:
+        with tarfile.open(path, "r:") as tar:
+            end = path.stat().st_size
+            for info in tar:
+                if not info.isreg() or info.issparse():
+                    continue
+                if info.size > MEMBER_BYTES or info.offset_data + info.size > end:
+                    raise tarfile.TarError(f"{info.name!r} is cut off or too large")
+                yield info.name, info.offset_data, info.size
+                tar.members = []  # type: ignore[assignment]  # tarfile keeps every header
+    except (tarfile.TarError, OSError, ValueError, EOFError) as error:
+        raise CocosError(
+            f"{shown(path)}: not a readable shard ({error}).", "Prepare it again."
+        ) from None
