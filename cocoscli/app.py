@@ -14,8 +14,10 @@ from cocoscli import console
 from cocoscli.commands import weights
 from cocoscli.commands.demo import demo
 from cocoscli.commands.translate import translate
+from cocoscli.data.wording import one_line
 from cocoscli.errors import CocosError
 
+INTERRUPTED = 130
 _ParserError = typer.BadParameter.__base__
 """Every complaint of the command-line parser, whichever click Typer carries."""
 
@@ -42,7 +44,8 @@ def cocos(
 ) -> None:
     """Exemplar-based image translation with CoCosNet over large image sets.
 
-    Example: cocos translate masks/ --exemplar photos/ --weights ade20k.safetensors
+    \b
+    Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
     """
 
 
@@ -70,11 +73,13 @@ def main() -> NoReturn:
     except _ParserError as error:  # type: ignore[misc]
         context = getattr(error, "ctx", None)
         where = context.command_path if context else "cocos"
-        console.error(error.format_message(), f"See {where} --help.")
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+        else:
+            console.error(error.format_message(), f"See {where} --help.")
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        console.note("interrupted: the same command goes on from here")
-        code = 130
+        code = INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -82,10 +87,12 @@ def main() -> NoReturn:
         if os.environ.get("COCOS_DEBUG"):
             raise
         console.error(
-            f"a fault in cocos itself: {type(error).__name__}: {error}",
+            f"a fault in cocos itself: {type(error).__name__}: {one_line(error)}",
             "Please report it, with what COCOS_DEBUG=1 prints.",
         )
         code = 1
+    if code == INTERRUPTED:  # Typer returns it too
+        console.note("interrupted: the same command goes on from here")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -1,7 +1,8 @@
 """What a command says: data to standard output, all else to standard error.
 
 A progress bar with rate and time left on a terminal, plain lines elsewhere; NO_COLOR is honoured
-by rich.
+by rich. What a terminal would not simply print (line breaks, escape sequences, odd bytes of file
+names) is shown as an escape such as `\\n`.
 """
 
 from __future__ import annotations
@@ -12,29 +13,33 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 T = TypeVar("T")
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+stderr = Console(stderr=True, markup=False, emoji=False, highlight=False, soft_wrap=True)
 PLAIN_INTERVAL = 10.0
 """Seconds between progress lines where there is no terminal."""
 
 
-def note(message: str) -> None:
-    stderr.print(message, markup=False)
+def note(message: str, style: str | None = None) -> None:
+    stderr.print(_printable(message), style=style)
 
 
 def warn(message: str) -> None:
-    stderr.print(f"warning: {message}", style="yellow", markup=False)
+    note(f"warning: {message}", "yellow")
 
 
 def error(message: str, hint: str = "") -> None:
-    stderr.print(f"error: {message}", style="red", markup=False)
+    note(f"error: {message}", "red")
     if hint:
-        stderr.print(hint, markup=False)
+        note(hint)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def say_defaults(defaults: Iterable[tuple[str, str, str]]) -> None:
@@ -50,11 +55,15 @@ def emit(value: Any) -> None:
 
 
 def table(rows: Iterable[tuple[str, ...]], *columns: str) -> None:
-    """A table on standard output."""
-    grid = Table(*columns, box=None, pad_edge=False, show_header=any(columns))
-    for row in rows:
-        grid.add_row(*(cell.replace("[", r"\[") for cell in row))
-    Console(highlight=False, soft_wrap=True).print(grid)
+    """A table on standard output, a line a row however long, below `columns` if there are any."""
+    lines = [tuple(map(_printable, row)) for row in ((columns,) if columns else ()) + tuple(rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    encoding = sys.stdout.encoding
+    for line in lines:
+        padded = (c + " " * (w - cell_len(c)) for c, w in zip(line, widths, strict=True))
+        text = "  ".join(padded).rstrip() + "\n"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
 
 
 def follow(items: Iterable[T], total: int, unit: str) -> Iterator[T]:

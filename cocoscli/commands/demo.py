@@ -17,15 +17,20 @@ def demo(
     size: Annotated[int, typer.Option("--size", min=64, help="Side of the pictures.")] = 128,
     json: o.Json = False,
 ) -> None:
-    """Translate generated mask scenes, every mask in the style of every exemplar.
+    """Translate generated scenes: every mask by every exemplar.
 
+    \b
     Example: cocos demo --output demo
     """
     from cocoscli import console
     from cocoscli.commands.translate import translate
     from cocoscli.data.scenes import write_scenes
+    from cocoscli.engine.output import storage_error
 
-    files = write_scenes(output / "scenes", 6, 4, size=size)
+    try:
+        files = write_scenes(output / "scenes", 6, 4, size=size)
+    except OSError as error:
+        raise storage_error(output, error) from None
     console.note(
         f"{len(files.masks)} masks and {len(files.exemplars)} exemplars in {output}/scenes"
     )

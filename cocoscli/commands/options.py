@@ -62,7 +62,10 @@ Size = Annotated[
     ),
 ]  # fmt: skip
 IgnoreLabel = Annotated[
-    int, typer.Option("--ignore-label", help="Class id of pixels without a class; -1 for none.")
+    int,
+    typer.Option(
+        "--ignore-label", min=-1, max=65535, help="Class id of pixels without a class; -1 for none."
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
 Null = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL.")]

@@ -44,16 +44,19 @@ def translate(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
-    """Render every mask, edge map or pose in the style of an exemplar photo.
+    """Render masks, edge maps or poses in the style of a photo.
 
     Running the same command again goes on where it stopped.
 
-    Example: cocos translate masks/ --exemplar photos/ --weights scenes.safetensors --output out
+    \b
+    Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
     """
     from cocoscli import console
     from cocoscli.data.encoding import FORMATS
+    from cocoscli.data.wording import shown
     from cocoscli.engine.batch import Plan
     from cocoscli.engine.gallery import write_page
+    from cocoscli.engine.output import storage_error
     from cocoscli.engine.plan import PairOptions, plan_pairs
     from cocoscli.engine.run import open_run
     from cocoscli.engine.translate import Rendering, Translation
@@ -61,6 +64,8 @@ def translate(
 
     if format not in FORMATS:
         raise UsageError(f"--format {format}: expected one of {', '.join(FORMATS)}.")
+    if exemplar == "":
+        raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
     plan = plan_pairs(
         PairOptions(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
@@ -73,7 +78,7 @@ def translate(
         plan.defaults.append(("output", str(output), "--output"))
     console.say_defaults(plan.defaults)
     if dry_run:
-        return _say_plan(plan, limit, json)
+        return _say_plan(plan, format, limit, json)
     rendering = Rendering(
         device=plan.device, precision=plan.precision, format=format, quality=quality,
         gallery=gallery,
@@ -94,17 +99,21 @@ def translate(
     )
     for row in console.follow(run.rows(), run.total, "pairs"):
         if row["status"] == "failed":
-            console.warn(f"{row['key']}: {row['error']}")
+            console.warn(f"{shown(row['key'])}: {row['error']}")
     summary = run.summary()
+    summary["page"] = None
     if gallery:
         facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
                  "failed": str(summary["failed"])}  # fmt: skip
-        summary["page"] = str(write_page(output, plan.reader, format, gallery, facts))
+        try:
+            summary["page"] = str(write_page(output, plan.reader, format, gallery, facts))
+        except OSError as error:
+            raise storage_error(output, error) from None
     if json:
         console.emit(summary)
     console.note(
         f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
-        f"{summary.get('page', output)}"
+        f"{summary['page'] or output}"
     )
     if summary["failed"]:
         raise typer.Exit(EXIT_FAILED_ITEMS)
@@ -114,7 +123,7 @@ def default_workers() -> int:
     return max(1, min(8, (os.cpu_count() or 1) // 2))
 
 
-def _say_plan(plan: PairPlan, limit: int | None, json: bool) -> None:
+def _say_plan(plan: PairPlan, format: str, limit: int | None, json: bool) -> None:
     from cocoscli import console
     from cocoscli.engine.items import key_lines
     from cocoscli.engine.memory import estimate_bytes
@@ -134,9 +143,10 @@ def _say_plan(plan: PairPlan, limit: int | None, json: bool) -> None:
         "batch_size": plan.batch_size,
         "memory_mb": round(estimate_bytes(plan.weights.model, size, plan.batch_size) / 1e6),
     }
-    lines = list(key_lines(reader, 5))
+    lines = list(key_lines(reader, format, 5))
+    columns = ("input", "exemplar", "result")
     if json:
-        rows = [dict(zip(("input", "exemplar", "key"), line, strict=True)) for line in lines]
+        rows = [dict(zip(columns, line, strict=True)) for line in lines]
         return console.emit({**facts, "first": rows})
-    console.table([(name, str(value)) for name, value in facts.items()], "", "")
-    console.table(lines, "input", "exemplar", "result")
+    console.table((name, str(value)) for name, value in facts.items())
+    console.table(lines, *columns)

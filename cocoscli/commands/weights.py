@@ -15,7 +15,8 @@ app = typer.Typer(no_args_is_help=True, help="Import released weights, or say wh
 @app.command("import")
 def import_(
     folder: Annotated[
-        Path, typer.Argument(help="Folder with EPOCH_net_Corr.pth, EPOCH_net_G.pth.")
+        Path,
+        typer.Argument(metavar="FOLDER", help="Folder with EPOCH_net_Corr.pth, EPOCH_net_G.pth."),
     ],
     task: Annotated[
         str,
@@ -32,7 +33,8 @@ def import_(
 ) -> None:
     """Turn the authors' released files into one checkpoint, strictly.
 
-    Example: cocos weights import checkpoints/ade20k --task ade20k --output ade20k.safetensors
+    \b
+    Example: cocos weights import ade20k/ --task ade20k --output w.safetensors
     """
     from cocoscli import console
     from cocoscli.engine.models import describe_weights, import_released
@@ -45,9 +47,15 @@ def import_(
 
 
 @app.command("info")
-def info(file: Annotated[Path, typer.Argument(help="A checkpoint.")], json: o.Json = False) -> None:
-    """Say what a checkpoint holds: sizes, parameters, condition, provenance, memory by size.
+def info(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint.")],
+    json: o.Json = False,
+) -> None:
+    """Say what a checkpoint holds.
 
+    That is its sizes, parameters, condition, provenance and memory by size.
+
+    \b
     Example: cocos weights info ade20k.safetensors
     """
     from cocoscli import console
@@ -57,4 +65,4 @@ def info(file: Annotated[Path, typer.Argument(help="A checkpoint.")], json: o.Js
     if json:
         console.emit(facts)
     else:
-        console.table([(k, v if isinstance(v, str) else str(v)) for k, v in facts.items()], "", "")
+        console.table((name, str(value)) for name, value in facts.items())

@@ -9,7 +9,10 @@ A *condition array* is the compact form that is stored and moved: (P, H, W) uint
     celebahq-mask   2   class ids; glasses 0 or 1
     celebahq-edge  15   all edges 0/255; 13 distance maps; part borders 0/255
     deepfashion    20   skeleton drawing R, G, B; 17 distance maps
+    pose            3   skeleton drawing R, G, B
     edges           1   edges 0/255
+    face-edges      1   edges 0/255
+    chains        1+C   all chains drawn 0/255; distance maps of the C chains
 
 A distance map holds the L1 distance in pixels to the nearest border (or limb) divided by 3, cut to
 0..255; where there is no border (or limb) at all it is 255 everywhere.
@@ -18,13 +21,14 @@ A distance map holds the L1 distance in pixels to the nearest border (or limb) d
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from cocoscli.data.polylines import FACE_LINES, draw_lines, hull_mask
 from cocoscli.data.skeleton import LIMBS, draw_limbs, draw_skeleton
 from cocoscli.data.wording import few
 from cocoscli.errors import BadInput
@@ -47,9 +51,10 @@ class Condition:
 
     kind: str
     channels: int | None  # planes that the network sees; None: the weights say
-    planes: int  # planes of the condition array
+    planes: int | None  # planes of the condition array; None: as many as channels
     description: str
     is_labels: bool = False  # plane 0 holds class ids
+    is_pose: bool = False  # drawn at the photo's own size, then resized
     classes: tuple[str, ...] = ()  # what the channels are, where known
 
 
@@ -78,9 +83,26 @@ CONDITIONS: dict[str, Condition] = {
             3 + len(LIMBS),
             3 + len(LIMBS),
             "18-joint skeleton drawn in colour, distances to 17 limbs",
+            is_pose=True,
             classes=("red", "green", "blue", *(f"limb {a}-{b}" for a, b in LIMBS)),
         ),
-        Condition("edges", 1, 1, "Canny edges of the photo", classes=("edges",)),
+        Condition(
+            "pose",
+            3,
+            3,
+            "18-joint skeleton drawn in colour",
+            is_pose=True,
+            classes=("red", "green", "blue"),
+        ),
+        Condition("edges", 1, 1, "edges, drawn or Canny's of the photo", classes=("edges",)),
+        Condition(
+            "face-edges",
+            1,
+            1,
+            "68 face landmarks joined, Canny edges outside their hull",
+            classes=("edges",),
+        ),
+        Condition("chains", None, None, "chains of joints drawn, distances to each chain"),
     )
 }
 
@@ -129,13 +151,48 @@ def pose_condition(
     the drawing to the nearest pixel, the distance maps bilinearly.
     """
     width, height = native
-    drawing = Image.fromarray(draw_skeleton(joints, height, width))
     maps = [Image.fromarray(distance_map(m)) for m in draw_limbs(joints, height, width)]
     if size is not None and size != native:
-        drawing = drawing.resize(size, Image.Resampling.NEAREST)
         maps = [image.resize(size, Image.Resampling.BILINEAR) for image in maps]
     planes = np.stack([np.array(image) for image in maps])
-    return np.concatenate([np.array(drawing).transpose(2, 0, 1), planes])
+    return np.concatenate([drawing_condition(joints, native, size), planes])
+
+
+def drawing_condition(
+    joints: np.ndarray, native: tuple[int, int], size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The first three planes of `pose_condition`: (3, H, W) uint8."""
+    drawing = Image.fromarray(draw_skeleton(joints, native[1], native[0]))
+    if size is not None and size != native:
+        drawing = drawing.resize(size, Image.Resampling.NEAREST)
+    return np.ascontiguousarray(np.array(drawing).transpose(2, 0, 1))
+
+
+def landmark_condition(photo: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 photo and (68, 2) landmarks to (1, H, W) uint8, 0 or 255.
+
+    The landmarks joined; outside their convex hull the photo's Canny edges too.
+    """
+    height, width = photo.shape[:2]
+    lines = draw_lines(landmarks, FACE_LINES, height, width)
+    edges = lines | (canny_edges(photo) & ~hull_mask(landmarks, height, width))
+    return edges[None].astype(np.uint8) * 255
+
+
+def chain_condition(
+    joints: np.ndarray, chains: Sequence[Sequence[int]], size: tuple[int, int]
+) -> np.ndarray:
+    """(J, 2) joints and chains of their numbers to (1 + C, H, W) uint8 at (width, height)."""
+    width, height = size
+    drawn = [draw_lines(joints, [chain], height, width) for chain in chains]
+    whole = np.logical_or.reduce([np.zeros((height, width), bool), *drawn])
+    return np.stack([whole.astype(np.uint8) * 255, *map(distance_map, drawn)])
+
+
+def is_empty(array: np.ndarray, kind: str = "edges") -> bool:
+    """Whether a condition array shows nothing at all: no edge, no joint. Never of label maps."""
+    condition = CONDITIONS[kind]
+    return not condition.is_labels and not array[: 3 if condition.is_pose else 1].any()
 
 
 def canny_edges(photo: np.ndarray) -> np.ndarray:
@@ -200,7 +257,7 @@ def preview(array: np.ndarray, kind: str, palette: np.ndarray | None = None) -> 
         if kind == "celebahq-mask":
             picture[array[1] > 0] = colors[GLASSES % len(colors)]
         return picture
-    planes = array[:3] if kind == "deepfashion" else array[[0, 0, 0]]
+    planes = array[:3] if CONDITIONS[kind].is_pose else array[[0, 0, 0]]
     return planes.transpose(1, 2, 0).copy()
 
 

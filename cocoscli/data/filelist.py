@@ -6,26 +6,31 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import Any
+from contextlib import contextmanager, suppress
+
+from cocoscli.errors import CocosError
 
 
 class FileList:
     """A read-only sequence of names in a temporary file: 8 bytes of memory a name.
 
-    Made once from an iterable; safe to read from forked and from started processes. Names keep
-    whatever bytes the file system gave them.
+    Made once from an iterable; forked processes read the same file, started ones a copy. The file
+    has no name, so that nothing is left of it however the process ends. Names keep whatever bytes
+    the file system gave them. Raises CocosError where the temporary folder has no room.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._ends = array("Q")
-        handle, self._path = tempfile.mkstemp(prefix="cocos-names-")
-        self._owner = os.getpid()
+        with _storage():
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         end = 0
-        with open(handle, "wb") as file:
-            for name in names:
-                end += file.write(os.fsencode(name))
-                self._ends.append(end)
-        self._file = open(self._path, "rb")  # noqa: SIM115 (closed in close)
+        for name in names:
+            data = os.fsencode(name)
+            with _storage():
+                end += self._file.write(data)
+            self._ends.append(end)
+        with _storage():
+            self._file.flush()
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -40,18 +45,26 @@ class FileList:
         return (self[i] for i in range(len(self)))
 
     def close(self) -> None:
-        """Remove the file; only the process that made it does."""
-        self._file.close()
-        if os.getpid() == self._owner and os.path.exists(self._path):
-            os.unlink(self._path)
+        """Let go of the file."""
+        with suppress(OSError):  # a full disk was said when it was met
+            self._file.close()
 
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_ends": self._ends, "_path": self._path, "_owner": self._owner}
+    def __reduce__(self) -> tuple[type[FileList], tuple[list[str]]]:
+        return FileList, (list(self),)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._file = open(self._path, "rb")  # noqa: SIM115 (closed in close)
+
+@contextmanager
+def _storage() -> Iterator[None]:
+    """Turns a fault of the temporary folder into a CocosError."""
+    try:
+        yield
+    except OSError as error:
+        folder = f"temporary folder {tempfile.tempdir}" if tempfile.tempdir else "temporary folder"
+        raise CocosError(
+            f"{folder} cannot be written ({error.strerror}).",
+            "Set TMPDIR to a folder with room.",
+        ) from None

@@ -8,6 +8,7 @@ every listed path, so that no two items share a key.
 from __future__ import annotations
 
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import IO
 
 from cocoscli.data.filelist import FileList
 from cocoscli.data.layouts import Layout
-from cocoscli.errors import CocosError
+from cocoscli.errors import CocosError, UsageError
 
 CHUNK = 1 << 16
 
@@ -40,8 +41,11 @@ class Inputs:
 def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = False) -> Inputs:
     """Expand INPUTS; `null` says that lists are separated by NUL instead of line ends.
 
-    Raises CocosError where nothing is there.
+    Raises CocosError where nothing is there, UsageError where nothing is named.
     """
+    expected = "INPUTS is a folder, a file, @list.txt, or - for paths on standard input."
+    if spec in ("", "@"):
+        raise UsageError(f"INPUTS {spec!r} names nothing.", expected)
     if spec == "-":
         return _from_list(stdin, "standard input", null)
     if spec.startswith("@"):
@@ -54,26 +58,16 @@ def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = Fal
                 "Give a text file with a path a line after '@'.",
             ) from None
     root = Path(spec)
-    if root.is_file():
+    if os.path.isfile(root):
         return Inputs(root.absolute().parent, FileList([root.name]))
-    if not root.is_dir():
-        raise CocosError(
-            f"{spec}: no such file or folder.",
-            "INPUTS is a folder, a file, @list.txt, or - for paths on standard input.",
-        )
+    if not os.path.isdir(root):
+        raise CocosError(f"{spec}: no such file or folder.", expected)
     names = FileList(os.path.relpath(path, root) for path in layout.walk(root))
-    if not len(names):
-        found = sorted(os.listdir(root))[:5]
-        raise CocosError(
-            f"{spec}: no inputs for layout '{layout.name}' in it "
-            f"({'it holds ' + ', '.join(found) if found else 'it is empty'}).",
-            f"Expected: {layout.expects}",
-        )
     return Inputs(root.absolute(), names)
 
 
 def _split(file: IO[bytes], separator: bytes) -> Iterator[str]:
-    rest = b""
+    rest = file.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
     while chunk := file.read(CHUNK):
         *whole, rest = (rest + chunk).split(separator)
         yield from (os.fsdecode(name) for name in whole if name.strip(b"\r"))

@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from PIL import Image
 
-from cocoscli.data.images import ColorTable, Size, image_size
+from cocoscli.data.building import build_condition
+from cocoscli.data.class_names import class_names
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, image_size, read_photo
+from cocoscli.data.sources import Sources
+from cocoscli.data.splits import split_of
 from cocoscli.data.walking import contents, find_stem, tails, walk_files
 from cocoscli.data.wording import shown
-from cocoscli.errors import CocosError
+from cocoscli.errors import BadInput, CocosError, UsageError
 
 
 class Layout(ABC):
@@ -26,6 +34,43 @@ class Layout(ABC):
     partners: tuple[str, ...] = ()  # other folders of a root; with them one of `folders` must be
     suffixes: tuple[str, ...] = (".png",)  # of items
     items_are_labels = True  # otherwise items are photos
+    kinds: tuple[str, ...] = ()  # of conditions that its files can make, where there are several
+
+    def configured(self, **options: object) -> Layout:
+        """This layout with some of its fields set; UsageError names one that it does not have."""
+        taken: list[str] = [field.name for field in fields(self)] if is_dataclass(self) else []
+        for name in options:
+            if name not in taken:
+                raise UsageError(f"the layout {self.name} takes no {name}.")
+        return cast(Layout, replace(cast(Any, self), **options)) if options else self
+
+    def making(self, kind: str) -> Layout:
+        """This layout, but its conditions are of another kind. Raises UsageError."""
+        if kind == self.kind:
+            return self
+        if kind not in self.kinds:
+            able = ", ".join(self.kinds or (self.kind,))
+            raise UsageError(f"the layout {self.name} makes no {kind} conditions, but {able}.")
+        return self.configured(kind=kind)
+
+    def at(self, root: Path) -> Layout:
+        """This layout as it is for the dataset at `root`: some learn there what they make."""
+        return self
+
+    def keeps(self, item: Path) -> bool:
+        """Whether an item is of the subset that is asked for. Raises CocosError if unknown."""
+        return True
+
+    def split(self, item: Path, root: Path) -> str | None:
+        """`train`, `val` or `test` as the dataset at `root` says; None where it does not say."""
+        return split_of(item, root, self.kind)
+
+    def class_names(self, root: Path) -> dict[int, str]:
+        """The names of class ids, of the dataset at `root` or of the kind; {} where unknown."""
+        condition = CONDITIONS[self.kind]
+        if not condition.is_labels:
+            return {}
+        return class_names(root) or dict(enumerate(condition.classes))
 
     def walk(self, root: Path) -> Iterator[Path]:
         """Every item below `root` (or `root` itself, if a file) in sorted order, streaming.
@@ -67,10 +112,26 @@ class Layout(ABC):
         return path.suffix.lower() in self.suffixes
 
     @abstractmethod
+    def sources(
+        self, item: Path, size: Size | None = None, colors: ColorTable | None = None
+    ) -> Sources:
+        """What the item's condition is made from, aligned with its photo at `size`.
+
+        `size` is (width, height); None: the item's own. Raises BadInput.
+        """
+
     def read(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
     ) -> np.ndarray:
         """The item's condition array at `size` (width, height; None: its own). Raises BadInput."""
+        sources = self.sources(item, None if CONDITIONS[self.kind].is_pose else size, colors)
+        if not sources.needs_photo:
+            return build_condition(sources, None, size)
+        photo = self.photo(item)
+        if photo is None:
+            raise BadInput(f"{shown(item)}: its edges need its photo; there is none.", self.expects)
+        pixels = read_photo(photo, sources.size, Image.Resampling.BILINEAR)
+        return build_condition(sources, pixels)
 
     @abstractmethod
     def photo(self, item: Path) -> Path | None:
@@ -113,3 +174,16 @@ class Layout(ABC):
     def _is_photo_itself(self, found: Path, photo: Path) -> bool:
         """Whether a PNG photo was found where its label map was looked for."""
         return self.items_are_labels and os.path.exists(photo) and found.samefile(photo)
+
+
+class PhotoLayout(Layout):
+    """A layout whose items are photos."""
+
+    suffixes = IMAGE_SUFFIXES
+    items_are_labels = False
+
+    def photo(self, item: Path) -> Path | None:
+        return item
+
+    def _own_item(self, photo: Path) -> Path | None:
+        return photo if os.path.exists(photo) else None

@@ -138,7 +138,7 @@ def read_pairs(
     the first row that is malformed or names a file that is not there.
     """
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = FileList(_indices(path, file, input_index, exemplar_index))
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)

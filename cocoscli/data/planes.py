@@ -16,9 +16,10 @@ def expand(arrays: Tensor, kind: str, channels: int, ignore: int | None = 255) -
     Raises ValueError for arrays that are not of the kind.
     """
     condition = CONDITIONS[kind]
-    if arrays.ndim != 4 or arrays.shape[1] != condition.planes:
+    expected = channels if condition.planes is None else condition.planes
+    if arrays.ndim != 4 or arrays.shape[1] != expected:
         shape = tuple(arrays.shape)
-        raise ValueError(f"{kind} conditions of shape {shape}, expected (B,{condition.planes},H,W)")
+        raise ValueError(f"{kind} conditions of shape {shape}, expected (B,{expected},H,W)")
     if not condition.is_labels:
         return arrays.float() / 255
     ids = arrays[:, :1]

@@ -232,7 +232,7 @@ def _members(path: Path) -> Iterator[tuple[str, int, int]]:
                 if info.size > MEMBER_BYTES or info.offset_data + info.size > end:
                     raise tarfile.TarError(f"{info.name!r} is cut off or too large")
                 yield info.name, info.offset_data, info.size
-                tar.members = []  # type: ignore[assignment]  # tarfile keeps every header
+                tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         raise CocosError(
             f"{shown(path)}: not a readable shard ({error}).", "Prepare it again."

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def shown(path: Path) -> str:
-    """The path, quoted and escaped where it is not plainly printable (line breaks, odd bytes)."""
+def shown(path: Path | str) -> str:
+    """The path or key, quoted and escaped where it is not plain (line breaks, odd bytes)."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 

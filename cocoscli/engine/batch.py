@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
-from torch.utils.data import DataLoader
 
 from cocoscli.engine.output import DONE, FAILED, FATAL, Finished, OutputFolder, storage_error
+from cocoscli.engine.parallel import read_in_order
 from cocoscli.errors import BadInput, CocosError
 
 L = TypeVar("L")
@@ -140,18 +140,12 @@ def run(
     Raises CocosError where the run cannot go on; everything written before stays and the next run
     goes on from it.
     """
-    loader: DataLoader[list[Loaded[L]]] = DataLoader(
-        _Decode(work.reader),  # type: ignore[arg-type]
-        sampler=pending,
-        batch_size=None,
-        num_workers=plan.workers,
-        collate_fn=_same,
-    )
+    batches = read_in_order(_Decode(work.reader), pending, plan.workers)
     runner = _Runner(work, plan)
     waiting: deque[list[_Written]] = deque()
     pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="cocos-write")
     try:
-        for batch in _guarded(loader):
+        for batch in batches:
             wanted = {loaded.k for loaded in batch if pending.is_open(loaded.k)}
             results = runner.run(batch)
             waiting.append([_submit(pool, work, output, x, r) for x, r in results if x.k in wanted])
@@ -163,23 +157,6 @@ def run(
         raise storage_error(output.path, error) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _same(x: L) -> L:
-    return x
-
-
-def _guarded(loader: DataLoader[L]) -> Iterator[L]:
-    """The loader's batches; a decoding process that died becomes one clear error."""
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        raise CocosError(
-            "a decoding process was killed (the machine may be out of memory).",
-            "Run the same command again with fewer --workers to go on.",
-        ) from None
 
 
 class _Runner(Generic[L, R]):

@@ -209,9 +209,9 @@ def check_layout(layout: Layout, kind: str, config: ModelConfig) -> None:
         )
 
 
-def key_lines(reader: PairReader, count: int) -> Iterator[tuple[str, str, str]]:
-    """(input, exemplar, output key) of the first items, for a dry run."""
+def key_lines(reader: PairReader, suffix: str, count: int) -> Iterator[tuple[str, str, str]]:
+    """(input, exemplar, result) names of the first items, for a dry run."""
     for k in range(min(count, len(reader.pairing))):
         i, j = reader.pairing.pair(k)
         name = "by its labels" if j is None else reader.exemplars.names[j]
-        yield reader.inputs.key(i), name, reader.key(k)
+        yield reader.inputs.key(i), name, reader.output_name(k, suffix)

@@ -100,7 +100,7 @@ def describe_weights(path: Path) -> dict[str, Any]:
     config, condition = header.config, header.condition
     # What spectral norm keeps beside the weights is no parameter.
     sizes = [math.prod(s) for k, s in header.shapes.items() if not re.search(r"\._[uv]$", k)]
-    model = build(config, condition, folded=True)
+    model = build(config, condition, spectral=False)
     sides = (condition.size, 2 * condition.size, 4 * condition.size)
     return {
         "file": str(path),

@@ -176,6 +176,12 @@ class OutputFolder:
         assert self._manifest is not None
         self._manifest.flush()
 
+    def truncate_manifest(self, length: int) -> None:
+        """Cut off rows whose results are not in place."""
+        assert self._manifest is not None
+        if os.path.getsize(self.path / MANIFEST) > length:
+            os.truncate(self.path / MANIFEST, length)
+
     def close(self) -> None:
         """Let go of the folder."""
         for file in (self._manifest, self._lock):

@@ -8,6 +8,7 @@ within a form the fields below choose. `presets` names the combinations.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ MINIMUM = 64
 """The smallest height or width: reflection padding needs more than one cell at 1/32."""
 STRIDE = 4
 """Matching happens on a grid of 1/4 of the image (64x64 for 256 px, Appendix E)."""
+LARGEST = 65536
+"""The most channels that a layer's width or a condition may ask for."""
 
 Form = Literal["paper", "released"]
 
@@ -69,11 +72,11 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {allowed}")
         for name in ("channels", "width", "hidden"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a positive whole number")
+            if not isinstance(value, int) or not 1 <= value <= LARGEST:
+                raise ValueError(f"{name} is {value!r}, expected a whole number, 1 to {LARGEST}")
         if self.width < 2:
             raise ValueError("width is 1, expected at least 2: the non-local block divides it by 2")
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature is {self.temperature!r}, expected a positive number")
         if self.match_norm == "spatial" and self.match_kernel != 1:
             raise ValueError("match_norm 'spatial' is defined for match_kernel 1 only")
@@ -93,6 +96,8 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Inverse of `to_dict`; ValueError names unknown and missing fields."""
+        if not isinstance(values, dict):
+            raise ValueError(f"the model settings are {values!r}, expected fields")
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown model settings: {', '.join(unknown)}")
@@ -124,9 +129,23 @@ class ConditionSchema:
     size: int = 256
     """Side in pixels of the images that the weights were trained on."""
 
+    def __post_init__(self) -> None:
+        words = (self.kind, *self.classes)
+        if isinstance(self.classes, str) or not all(isinstance(word, str) for word in words):
+            raise ValueError("kind and classes of a condition are names")
+        for name in ("channels", "size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= LARGEST:
+                raise ValueError(f"{name} is {value!r}, expected a whole number, 1 to {LARGEST}")
+
     def to_dict(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "classes": list(self.classes)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ConditionSchema:
-        return cls(**{**values, "classes": tuple(values.get("classes", ()))})
+        if not isinstance(values, dict):
+            raise ValueError(f"a condition is {values!r}, expected its fields")
+        classes = values.get("classes", ())
+        return cls(
+            **{**values, "classes": tuple(classes) if isinstance(classes, list) else classes}
+        )

@@ -64,13 +64,21 @@ class Match:
         values (B or 1, D, H', W'), averaged down to the exemplar's matching grid where larger ->
         (B,D,h,w) on the input's matching grid, 1/4 of the image.
         """
+        self._check(values, len(self.bank))
         grid = matching.to_grid(values, self.bank.side.grid)
         return matching.warp(self.query, self.bank.side, grid, self.config.temperature)
 
     def warp_back(self, values: Tensor) -> Tensor:
         """Eq. 12's way back: (B,D,h,w) on the input's grid -> on the exemplar's grid."""
+        self._check(values, len(self.query.features))
         grid = matching.to_grid(values, self.query.grid)
         return matching.warp(self.bank.side, self.query, grid, self.config.temperature)
+
+    def _check(self, values: Tensor, side: int) -> None:
+        batch = max(len(self.query.features), len(self.bank))
+        if values.ndim != 4 or len(values) not in {1, side, batch}:
+            shape = tuple(values.shape)
+            raise ValueError(f"values of shape {shape}, expected (1 or {batch},D,H,W)")
 
     @cached_property
     def colours(self) -> Tensor:
@@ -110,7 +118,7 @@ class Match:
 class Correspondence(nn.Module):
     """F_A, F_B and the shared block; what it returns is matched without further weights."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, spectral: bool = True) -> None:
         super().__init__()
         self.config = config
         exemplar_channels = 3 + (config.channels if config.exemplar_mask else 0)
@@ -119,9 +127,9 @@ class Correspondence(nn.Module):
         self.input_adaptor = adaptor(config.channels, config)
         self.exemplar_adaptor = adaptor(exemplar_channels, config)
         self.shared = PaperShared(config) if paper else ReleasedShared(config)
-        if paper:
+        if spectral and paper:
             add_spectral_norm(self)
-        else:
+        elif spectral:
             add_spectral_norm(self.input_adaptor, skip=(Spade,))
             add_spectral_norm(self.exemplar_adaptor, skip=(Spade,))
 

@@ -83,7 +83,7 @@ class _Generator(nn.Module):
 class PaperGenerator(_Generator):
     """Table 5: a constant code z, seven modulated norms; only the warped exemplar enters."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, spectral: bool = True) -> None:
         super().__init__()
         n = config.width
         self.code = nn.Parameter(torch.randn(1, 16 * n, 8, 8))
@@ -94,7 +94,8 @@ class PaperGenerator(_Generator):
         )
         self.attention = NonLocal(4 * n)
         self.out = nn.Conv2d(n, 3, 3, padding=1)
-        add_spectral_norm(self)
+        if spectral:
+            add_spectral_norm(self)
 
     def forward(self, warped: Tensor, x: Tensor) -> Tensor:
         """Eq. 7. warped (B,3,H/4,W/4); of the condition x (B,K,H,W) only its size is used."""
@@ -106,7 +107,7 @@ class PaperGenerator(_Generator):
 class ReleasedGenerator(_Generator):
     """The released generator: warped exemplar and condition map modulate all norms."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, spectral: bool = True) -> None:
         super().__init__()
         n, condition = config.width, 3 + config.channels
         self.start = nn.Conv2d(condition, 16 * n, 3, padding=1)
@@ -117,8 +118,9 @@ class ReleasedGenerator(_Generator):
         )
         self.attention = NonLocal(4 * n)
         self.out = nn.Conv2d(n, 3, 3, padding=1)
-        add_spectral_norm(self.blocks, skip=(Spade,))
-        add_spectral_norm(self.attention)
+        if spectral:
+            add_spectral_norm(self.blocks, skip=(Spade,))
+            add_spectral_norm(self.attention)
 
     def forward(self, warped: Tensor, x: Tensor) -> Tensor:
         """warped (B,3,H,W) and the condition x (B,K,H,W) -> (B,3,H,W), -1..1."""

@@ -5,14 +5,18 @@ Letters: B batch, C channels, H and W height and width, N positions, K condition
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 
-def full_precision(x: Tensor) -> torch.autocast:
-    """A region around x's device in which autocast does nothing: softmax over matches is fp32."""
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """A region in which autocast does nothing on x's device: softmax over matches is fp32."""
+    if x.device.type == "meta":
+        return nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
 
@@ -138,7 +142,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: int = 1024) -> Tenso
     with full_precision(query):
         key, value = key.float(), value.float()
         parts = [torch.softmax(q.float() @ key, dim=-1) @ value for q in query.split(rows, dim=1)]
-    return torch.cat(parts, dim=1)
+    return torch.cat(parts, dim=1).to(query.dtype)
 
 
 class NonLocal(nn.Module):
@@ -164,7 +168,7 @@ class NonLocal(nn.Module):
 def initialise(module: nn.Module) -> None:
     """Xavier normal, gain 0.02, zero biases: both forms' start (the modulation's offset stays).
 
-    Spectrally normalised weights are set through the parametrisation.
+    Spectrally normalised weights are set below their norm, whose vectors then follow.
     """
     for child in module.modules():
         if isinstance(child, nn.Conv2d):
@@ -173,3 +177,15 @@ def initialise(module: nn.Module) -> None:
             nn.init.xavier_normal_(child.get_parameter(name), gain=0.02)
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
+            if normed:
+                _settle(child)
+
+
+@torch.no_grad()
+def _settle(conv: nn.Conv2d, iterations: int = 15) -> None:
+    """Let the spectral norm find a new weight's singular vectors: a step a reading in training."""
+    mode = conv.training
+    conv.train()
+    for _ in range(iterations):
+        _ = conv.weight
+    conv.train(mode)

@@ -42,6 +42,10 @@ def correlation(query: Tensor, key: Tensor, kernel: int = 1, norm: str = "channe
     return descriptors(query, kernel, norm).transpose(1, 2) @ descriptors(key, kernel, norm)
 
 
+ROUNDING = 1e-6
+"""Relative length below which what is left of a centred vector is rounding."""
+
+
 class Side(NamedTuple):
     """One side of a match, ready to be correlated; `describe` makes it.
 
@@ -92,9 +96,12 @@ def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
     """Features of one side (B,C,H,W) -> what the streamed functions take; always in fp32."""
     x = features.float()
     if kernel == 1:
-        b, c, h, w = x.shape
-        flat = descriptors(x, 1, norm)
-        return Side(flat.transpose(1, 2).reshape(b, h, w, c), None, None)
+        centred = x - x.mean(dim=1 if norm == "channel" else (2, 3), keepdim=True)
+        length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+        whole = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        empty = length <= ROUNDING * whole
+        unit = torch.where(empty, 0.0, centred / torch.where(empty, 1.0, length))
+        return Side(unit.permute(0, 2, 3, 1).contiguous(), None, None)
     if norm != "channel":
         raise ValueError(f"norm {norm!r} is defined for kernel 1 only")
     values = kernel**2 * x.shape[1]
@@ -106,8 +113,11 @@ def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
     total, square = F.avg_pool2d(sums, kernel, 1, divisor_override=1).unbind(1)
     mean = total / math.sqrt(values)
     spread = square - mean.square()
-    # A patch whose spread drowns in the rounding of its squares is constant: it matches nothing.
-    scale = torch.where(spread > 1e-6 * square, spread.clamp_min(1e-30).rsqrt(), 0.0)
+    # A patch whose spread drowns in rounding is constant: it matches nothing.
+    least = torch.maximum(
+        1e-6 * square, ROUNDING**2 * values * x.square().mean(dim=(1, 2, 3), keepdim=True)[:, 0]
+    )
+    scale = torch.where(spread > least, spread.clamp_min(1e-30).rsqrt(), 0.0)
     return Side(padded.permute(0, 2, 3, 1).contiguous(), mean, scale)
 
 

@@ -36,10 +36,16 @@ class CoCosNet(nn.Module):
     """The network of a `ModelConfig`; `presets` has the paper's and the released ones.
 
     `condition` says what the condition maps are and `provenance` where the weights come from; both
-    travel in the checkpoint.
+    travel in the checkpoint. `spectral` False leaves spectral norm out, as folding does.
     """
 
-    def __init__(self, config: ModelConfig, condition: ConditionSchema | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        condition: ConditionSchema | None = None,
+        *,
+        spectral: bool = True,
+    ) -> None:
         super().__init__()
         self.config = config
         self.condition = condition or ConditionSchema(kind="labels", channels=config.channels)
@@ -48,9 +54,10 @@ class CoCosNet(nn.Module):
                 f"the condition has {self.condition.channels} planes, the network {config.channels}"
             )
         self.provenance: dict[str, Any] = {}
-        self.correspondence = Correspondence(config)
+        self.correspondence = Correspondence(config, spectral)
         paper = config.form == "paper"
-        self.generator = PaperGenerator(config) if paper else ReleasedGenerator(config)
+        generator = PaperGenerator if paper else ReleasedGenerator
+        self.generator = generator(config, spectral)
 
     def initialise(self) -> CoCosNet:
         """Start values for training (Xavier 0.02; the paper form's alpha starts at 1)."""
@@ -85,6 +92,10 @@ class CoCosNet(nn.Module):
             raise ValueError(
                 "these weights mix the exemplar's condition in: give exemplar_input (B,K,H,W)"
             )
+        expected = (len(exemplar), self.config.channels, *exemplar.shape[-2:])
+        if exemplar_input is not None and tuple(exemplar_input.shape) != expected:
+            shape = tuple(exemplar_input.shape)
+            raise ValueError(f"exemplar_input has shape {shape}, expected {expected}")
         return self.correspondence.encode_exemplar(exemplar, exemplar_input)
 
     def match(self, input: Tensor | InputFeatures, bank: ExemplarBank) -> Match:
@@ -100,10 +111,8 @@ class CoCosNet(nn.Module):
         A match of one exemplar against a batch of inputs serves the whole batch, and so does a
         match of one input against many exemplars (`input` is then repeated).
         """
-        image = self.generator(
-            match.colours if self.config.form == "paper" else match.warped,
-            input.expand(len(match.colours), -1, -1, -1),
-        )
+        warped = match.colours if self.config.form == "paper" else match.warped
+        image = self.generator(warped.to(input.dtype), input.expand(len(match.colours), -1, -1, -1))
         return Output(image=image, warped=match.warped, match=match)
 
     def forward(

@@ -8,8 +8,8 @@ tensors and runs nothing. Sizes are read from the tensors' shapes.
 from __future__ import annotations
 
 import os
-import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -24,37 +24,39 @@ from cocosnet.weights import WeightsError, build, differences
 
 State = dict[str, Tensor]
 
-# Their name of a module -> ours, tried in this order.
-_CORRESPONDENCE = (
-    (r"^adaptive_model_seg\.", "input_adaptor."),
-    (r"^adaptive_model_img\.", "exemplar_adaptor."),
-    (r"\.layer(\d)\.0\.", lambda m: f".convs.{int(m[1]) - 1}."),
-    (r"^layer\.(\d)\.", r"shared.blocks.\1."),
-    (r"^(theta|phi)\.", r"shared.\1."),
-    (r"\.head_0\.", ".blocks.0."),
-    (r"\.G_middle_(\d)\.", lambda m: f".blocks.{int(m[1]) + 1}."),
+# Our name of a module -> theirs, one pattern after another.
+Table = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
+_CORRESPONDENCE: Table = (
+    (r"^shared\.blocks\.(\d)\.", r"layer.\1."),
+    (r"^shared\.(theta|phi)\.", r"\1."),
+    (r"^input_adaptor\.", "adaptive_model_seg."),
+    (r"^exemplar_adaptor\.", "adaptive_model_img."),
+    (r"\.convs\.(\d)\.", lambda m: f".layer{int(m[1]) + 1}.0."),
+    (r"\.blocks\.0\.", ".head_0."),
+    (r"\.blocks\.(\d)\.", lambda m: f".G_middle_{int(m[1]) - 1}."),
 )
-_GENERATOR = (
-    (r"^fc\.", "start."),
-    (r"^conv_img\.", "out."),
-    (r"^attn\.", "attention."),
-    (r"^head_0\.", "blocks.0."),
-    (r"^G_middle_(\d)\.", lambda m: f"blocks.{int(m[1]) + 1}."),
-    (r"^up_(\d)\.", lambda m: f"blocks.{int(m[1]) + 3}."),
+_GENERATOR: Table = (
+    (r"^start\.", "fc."),
+    (r"^out\.", "conv_img."),
+    (r"^attention\.", "attn."),
+    (r"^blocks\.0\.", "head_0."),
+    (r"^blocks\.([12])\.", lambda m: f"G_middle_{int(m[1]) - 1}."),
+    (r"^blocks\.(\d)\.", lambda m: f"up_{int(m[1]) - 3}."),
 )
-_DISCRIMINATOR = (
-    (r"^discriminator_(\d)\.", r"scales.\1."),
-    (r"\.attn\.", ".attention."),
-    (r"\.model([04])\.0\.", r".convs.\1."),
-    (r"\.model([123])\.0\.0\.", r".convs.\1."),
+_DISCRIMINATOR: Table = (
+    (r"^scales\.(\d)\.", r"discriminator_\1."),
+    (r"\.attention\.", ".attn."),
+    (r"\.convs\.([04])\.", r".model\1.0."),
+    (r"\.convs\.(\d)\.", r".model\1.0.0."),
 )
-_INSIDE = (
-    (r"\.mlp_shared\.1\.", ".trunk."),
-    (r"\.conv_s\.", ".shortcut."),
-    (r"\.weight_orig$", ".parametrizations.weight.original"),
-    (r"\.weight_([uv])$", r".parametrizations.weight.0._\1"),
+_INSIDE: Table = (
+    (r"\.trunk\.", ".mlp_shared.1."),
+    (r"\.shortcut\.", ".conv_s."),
+    (r"\.parametrizations\.weight\.original$", ".weight_orig"),
+    (r"\.parametrizations\.weight\.0\._([uv])$", r".weight_\1"),
 )
-_HEADS = re.compile(r"\.mlp_(gamma|beta)\.")
+_HEADS = (".mlp_gamma.", ".mlp_beta.")
+"""Two convolutions of theirs that are one of ours, in the order of its outputs."""
 _UNUSED = re.compile(r"^discriminator_\d\.dec\.")
 
 
@@ -66,7 +68,7 @@ def read_state(path: Path) -> State:
         raise WeightsError(f"{path}: no such file; {found}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle may end in any of them
         first = (str(error).splitlines() or ["empty"])[0]
         raise WeightsError(
             f"{path}: not a state dict of tensors, refused without running anything in it ({first})"
@@ -76,36 +78,20 @@ def read_state(path: Path) -> State:
     return {str(key): value for key, value in state.items()}
 
 
-def _ours(key: str, table: tuple) -> str:
+def released_names(key: str, table: Table) -> tuple[str, ...]:
+    """Our key -> theirs: one, or the two heads that ours joins along its first axis."""
     for pattern, name in (*table, *_INSIDE):
         key = re.sub(pattern, name, key)
-    return key
-
-
-def translate(state: State, table: tuple) -> State:
-    """Their state dict with our names; gamma and beta heads become one convolution."""
-    out: State = {}
-    for key, value in state.items():
-        if _UNUSED.search(key):
-            continue
-        head = _HEADS.search(key)
-        if head is None:
-            out[_ours(key, table)] = value
-        elif head[1] == "gamma":
-            other = key.replace("mlp_gamma", "mlp_beta")
-            if other in state and state[other].shape == value.shape:
-                merged = torch.cat([value, state[other]])
-                out[_ours(_HEADS.sub(".heads.", key), table)] = merged
-            else:
-                out[key] = value
-        elif key.replace("mlp_beta", "mlp_gamma") not in state:
-            out[key] = value
-    return out
+    return tuple(key.replace(".heads.", head) for head in _HEADS) if ".heads." in key else (key,)
 
 
 def _require(state: State, key: str, path: Path) -> Tensor:
+    """A convolution that sizes are read from."""
     if key not in state:
         raise WeightsError(f"{path}: {key} is missing, so this is not that released network")
+    if state[key].ndim != 4 or 0 in state[key].shape:
+        shape = tuple(state[key].shape)
+        raise WeightsError(f"{path}: {key} is of shape {shape}, expected four axes")
     return state[key]
 
 
@@ -119,9 +105,6 @@ def infer_config(task: str, correspondence: State, path: Path) -> ModelConfig:
     trunk = "adaptive_model_seg.head_0.norm_0.mlp_shared.1.weight"
     hidden = _require(correspondence, trunk, path)
     shared = _require(correspondence, "layer.0.conv1.weight", path)
-    for name, tensor in (("layer1", first), ("layer2", second), ("layer", shared)):
-        if tensor.ndim != 4:
-            raise WeightsError(f"{path}: {name} has {tensor.ndim} axes, expected 4")
     width, channels = first.shape[:2]
     preset = presets.released(task)
     found = {
@@ -185,10 +168,22 @@ def load_discriminator(
     return model.to(device).eval()
 
 
-def _fill(module: torch.nn.Module, state: State, table: tuple, path: Path) -> None:
-    found = translate(state, table)
-    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    if problems := differences(expected, {k: tuple(v.shape) for k, v in found.items()}):
+def _fill(module: torch.nn.Module, state: State, table: Table, path: Path) -> None:
+    """Give a meta module the tensors of a released file; strict in the file's own names."""
+    names = {key: released_names(key, table) for key in module.state_dict()}
+    expected = {
+        name: (shape[0] // len(parts), *shape[1:]) if shape else ()
+        for (key, parts) in names.items()
+        for name in parts
+        if (shape := tuple(module.state_dict()[key].shape)) is not None
+    }
+    found = {key: tuple(v.shape) for key, v in state.items() if not _UNUSED.search(key)}
+    if problems := differences(expected, found):
         raise WeightsError(f"{path}: {problems}")
-    filled = {k: v.float() if v.is_floating_point() else v for k, v in found.items()}
-    module.load_state_dict(filled, assign=True)
+    if whole := [name for name in expected if not state[name].is_floating_point()]:
+        raise WeightsError(f"{path}: not of a floating-point type: {', '.join(whole)}")
+    filled = {
+        key: torch.cat([state[n] for n in parts]) if len(parts) > 1 else state[parts[0]]
+        for key, parts in names.items()
+    }
+    module.load_state_dict({k: v.float() for k, v in filled.items()}, assign=True)

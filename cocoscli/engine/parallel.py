@@ -1,0 +1,61 @@
+"""Reading in other processes, in order, with bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+from torch.utils.data import DataLoader
+
+from cocoscli.errors import CocosError
+
+T = TypeVar("T")
+Tco = TypeVar("Tco", covariant=True)
+
+Batch = tuple[int, ...]
+"""Item numbers that are read by one process, together."""
+
+
+class Dataset(Protocol[Tco]):
+    """Reads a batch; it is handed to the reading processes."""
+
+    def __getitem__(self, batch: Batch) -> Tco: ...
+
+
+def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -> Iterator[T]:
+    """dataset[batch] for each batch, in order; `workers` 0 reads in this process.
+
+    Raises CocosError where a reading process was killed.
+    """
+    loader: DataLoader[T] = DataLoader(
+        dataset,  # type: ignore[arg-type]
+        sampler=batches,
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_same,
+    )
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise CocosError(
+            "a decoding process was killed (the machine may be out of memory).",
+            "Run the same command again with fewer --workers to go on.",
+        ) from None
+
+
+def _same(x: T) -> T:
+    return x
+
+
+def cut(items: Iterable[int], size: int) -> Iterator[Batch]:
+    """Items in batches of `size`, the last one smaller."""
+    batch: list[int] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield tuple(batch)
+            batch = []
+    if batch:
+        yield tuple(batch)
