@@ -24,10 +24,10 @@ demo: $(STAMP)  ## translate generated scenes into demo/ (sets up first)
 	$(BIN)/cocos demo --output demo
 
 test: $(STAMP)  ## all tests (sets up first)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-fast: $(STAMP)  ## the tests that take less than ten seconds each
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

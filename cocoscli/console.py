@@ -2,7 +2,7 @@
 
 A progress bar with rate and time left on a terminal, plain lines elsewhere; NO_COLOR is honoured
 by rich. What a terminal would not simply print (line breaks, escape sequences, odd bytes of file
-names) is shown as an escape such as `\\n`.
+names) is shown as an escape such as \\n.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def table(rows: Iterable[tuple[str, ...]], *columns: str) -> None:
     """A table on standard output, a line a row however long, below `columns` if there are any."""
     lines = [tuple(map(_printable, row)) for row in ((columns,) if columns else ()) + tuple(rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    encoding = sys.stdout.encoding
+    encoding = sys.stdout.encoding or "utf-8"
     for line in lines:
         padded = (c + " " * (w - cell_len(c)) for c, w in zip(line, widths, strict=True))
         text = "  ".join(padded).rstrip() + "\n"

@@ -25,6 +25,10 @@ from cocoscli import app
 Size = tuple[int, int]
 
 
+os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
+torch.set_num_threads(1)  # many small operations: a team of threads only gets in the way
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and goldens beside the repository; skips where it is absent."""
@@ -155,28 +159,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def loaded() -> dict[Any, cocosnet.CoCosNet]:
-    return {}
-
-
-@pytest.fixture
-def load_once(loaded: dict[Any, cocosnet.CoCosNet], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks are read once a session: it takes longer than to run the tiny ones."""
-    load = cocosnet.load
-
-    def kept(path: Path, *rest: Any) -> cocosnet.CoCosNet:
-        mark = (path.absolute(), path.exists() and path.stat().st_mtime_ns, *map(str, rest))
-        if mark not in loaded:
-            loaded[mark] = load(path, *rest)
-        return loaded[mark]
-
-    monkeypatch.setattr(cocosnet, "load", kept)
-
-
 @pytest.fixture
 def desk(
-    load_once: None,
     tmp_path: Path,
     tiny_weights: Path,
     monkeypatch: pytest.MonkeyPatch,

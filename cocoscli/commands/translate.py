@@ -71,7 +71,7 @@ def translate(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
             exemplar_condition=exemplar_condition, colors=colors, size=size,
             ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
-            device=device, precision=precision, batch_size=batch_size,
+            device=device, precision=precision, batch_size=batch_size, dry_run=dry_run,
         )
     )  # fmt: skip
     if str(output) == "out/translate":

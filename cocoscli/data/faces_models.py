@@ -1,7 +1,8 @@
 """The models of mediapipe (the extra `[faces]`), each made once a process when it is first asked.
 
-All of them lie in mediapipe's wheel, so nothing is downloaded. A process forked off after a model
-was made makes its own: a graph's threads do not survive a fork. One thread at a time may use them.
+All of them lie in mediapipe's wheel, so nothing is downloaded. Forked workers make their own, but
+only if their parent made none: once used, mediapipe crashes in a fork, so that is refused (start
+workers by "spawn" or "forkserver" there). One thread at a time may use them.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ _MODELS = {
     "pose": _Model("pose", "Pose", "pose_landmarks", _STILL),
     "person": _Model("selfie_segmentation", "SelfieSegmentation", "segmentation_mask", {}),
 }
-_made: dict[tuple[int, str], Any] = {}  # by process id and name
-_heard: set[tuple[int, str]] = set()  # those that found something once, and so logged all they log
+_made: dict[str, Any] = {}
+_heard: set[str] = set()  # those that found something once, and so logged all that they log
+_owner: list[int] = []  # the id of the process that made the models
 
 
 def available() -> bool:
@@ -60,25 +62,28 @@ def available() -> bool:
 def run(name: str, photo: np.ndarray) -> Any:
     """What the model of that name finds in an (H, W, 3) uint8 RGB photo; None for nothing.
 
-    A parent's models stay in the dict of a forked child, unused: closing them there would wait
-    for threads that do not exist. Raises CocosError.
+    Raises CocosError where mediapipe is missing, and RuntimeError in the fork of a process that
+    has made a model.
     """
-    key = (os.getpid(), name)
-    with nullcontext() if key in _heard else _quiet():
-        if key not in _made:
-            _made[key] = _make(name)
-        found = getattr(_made[key].process(photo), _MODELS[name].output)
+    if _owner and _owner != [os.getpid()]:
+        raise RuntimeError("faces were sought before this process was forked: start it by 'spawn'")
+    with nullcontext() if name in _heard else _quiet():
+        if name not in _made:
+            _made[name] = _make(name)
+            _owner[:] = [os.getpid()]
+        found = getattr(_made[name].process(photo), _MODELS[name].output)
     if found is not None:
-        _heard.add(key)
+        _heard.add(name)
     return found
 
 
 @atexit.register
 def close() -> None:
-    """Close this process's models; the next use makes new ones."""
-    for key in [key for key in _made if key[0] == os.getpid()]:
-        _heard.discard(key)
-        _made.pop(key).close()
+    """Close this process's models; the next use makes new ones. Does nothing in a fork."""
+    if _owner == [os.getpid()]:
+        for name in list(_made):
+            _made.pop(name).close()
+        _heard.clear()
 
 
 def _make(name: str) -> Any:

@@ -67,10 +67,11 @@ def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = Fal
 
 
 def _split(file: IO[bytes], separator: bytes) -> Iterator[str]:
-    rest = file.read(len(BOM_UTF8)).removeprefix(BOM_UTF8)
-    while chunk := file.read(CHUNK):
+    rest, chunk = b"", file.read(CHUNK).removeprefix(BOM_UTF8)
+    while chunk:
         *whole, rest = (rest + chunk).split(separator)
         yield from (os.fsdecode(name) for name in whole if name.strip(b"\r"))
+        chunk = file.read(CHUNK)
     if rest.strip(b"\r"):
         yield os.fsdecode(rest)
 

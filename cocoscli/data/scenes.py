@@ -252,6 +252,10 @@ class SceneFiles:
     truth: tuple[Path, ...]
 
 
+def mask_name(i: int) -> str:
+    return f"scene-{i:04d}.png"
+
+
 def save_mask(labels: NDArray[np.uint8], path: Path) -> Path:
     """Writes class ids (H, W) as a palette PNG whose pixel values are the ids."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -300,7 +304,7 @@ def write_scenes(
             save_mask(scene.labels, folder / f"exemplar_masks/{name}.png")
         )
     for k in range(masks):
-        layout, name = Layout.sample(seed + k), f"scene-{k:04d}.png"
+        layout, name = Layout.sample(seed + k), mask_name(k)
         files["masks"].append(save_mask(trace(layout, size).labels, folder / "masks" / name))
         if truth and styles:
             image = render(layout, styles[k % exemplars], size).image

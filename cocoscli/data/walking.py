@@ -14,11 +14,12 @@ def walk_files(root: Path) -> Iterator[Path]:
     """Every file below `root` in sorted order, one folder's listing in memory at a time.
 
     Names that start with "." are skipped. A link to a folder is followed unless that folder was
-    walked before, so that loops end. Broken links and special files are yielded too: reading them
-    says what is wrong. Raises CocosError for a folder that cannot be listed.
+    walked before, so that loops end; one that holds the results of a run is passed over. Broken
+    links and special files are yielded too: reading them says what is wrong. Raises CocosError
+    for a folder that cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
-    stack = [_listing(root, seen)]
+    stack = [_listing(root, seen, nested=False)]
     while stack:
         entry = next(stack[-1], None)
         if entry is None:
@@ -29,8 +30,10 @@ def walk_files(root: Path) -> Iterator[Path]:
             yield Path(entry.path)
 
 
-def _listing(folder: Path, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-    """The sorted entries of a folder; none where it was `seen` before."""
+def _listing(
+    folder: Path, seen: set[tuple[int, int]], nested: bool = True
+) -> Iterator[os.DirEntry[str]]:
+    """The sorted entries of a folder; none where it was `seen` before or holds a run's results."""
     try:
         status = folder.stat()
         real = (status.st_dev, status.st_ino)
@@ -39,6 +42,8 @@ def _listing(folder: Path, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[s
         seen.add(real)
         with os.scandir(folder) as entries:
             names = [entry for entry in entries if not entry.name.startswith(".")]
+        if nested and {"_cocos", "run.toml"} <= {entry.name for entry in names}:
+            return iter(())
     except OSError as error:
         raise CocosError(
             f"{shown(folder)}: the folder cannot be listed ({error.strerror}).",

@@ -103,6 +103,8 @@ class _Decode(Generic[L]):
             item = self.reader.load(k)
         except BadInput as error:
             fault = str(error)
+        except MemoryError:
+            fault = "out of memory while decoding."
         return Loaded(k, item, fault, time.perf_counter() - start)
 
 
@@ -202,12 +204,20 @@ class _Runner(Generic[L, R]):
         return [*self._compute(items[:middle]), *self._compute(items[middle:])]
 
 
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "std::bad_alloc",
+    "could not create a memory object",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or on the CPU."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
-    return "not enough memory" in text or "can't allocate memory" in text
+    return any(words in text for words in _OUT_OF_MEMORY)
 
 
 _Written = tuple[dict[str, Any], "Future[dict[str, Any]]"]

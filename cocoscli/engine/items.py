@@ -17,6 +17,7 @@ from cocoscli.data.inputs import Inputs
 from cocoscli.data.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing
 from cocoscli.data.walking import walk_files
+from cocoscli.data.wording import shown
 from cocoscli.engine.output import safe_name
 from cocoscli.errors import BadInput, CocosError, UsageError
 
@@ -62,7 +63,13 @@ class ConditionReader:
         """(P,H,W) at (width, height), or the item's own size; ids checked. Raises BadInput."""
         array = self.layout.read(item, size, self.colors)
         if CONDITIONS[self.layout.kind].is_labels:
-            check_ids(array[0], self.channels, self.ignore, source=str(item))
+            check_ids(array[0], self.channels, self.ignore, source=shown(item))
+        elif len(array) != self.channels:
+            raise BadInput(
+                f"{shown(item)}: its condition has {len(array)} planes, "
+                f"the weights take {self.channels}.",
+                "Give weights for this skeleton.",
+            )
         return array
 
 
@@ -99,7 +106,8 @@ class Exemplars:
         if found is None:
             place = f"in {self.given}" if self.given else layout.exemplar_place
             raise BadInput(
-                f"{self.path(j)}: this exemplar's condition was not found (looked for: {place}).",
+                f"{shown(self.path(j))}: this exemplar's condition was not found "
+                f"(looked for: {place}).",
                 "Give it with --exemplar-condition FILE or FOLDER.",
             )
         return found
@@ -121,16 +129,25 @@ class Exemplars:
                          for j in range(len(self))])  # fmt: skip
 
 
-def find_exemplars(spec: str) -> tuple[Path, tuple[str, ...]]:
-    """A photo, or a folder of them, walked -> its root and the names below. Raises CocosError."""
+def find_exemplars(spec: str, layout: Layout) -> tuple[Path, tuple[str, ...]]:
+    """A photo, or a folder of them, walked -> its root and the names below. Raises CocosError.
+
+    Of a dataset's root in the layout, the photos are taken and not its other files.
+    """
     root = Path(spec)
     if root.is_file():
         return root.absolute().parent, (root.name,)
     if not root.is_dir():
-        raise CocosError(f"{spec}: no such exemplar.", "--exemplar is a photo or a folder of them.")
+        raise CocosError(
+            f"{shown(root)}: no such exemplar.", "--exemplar is a photo or a folder of them."
+        )
+    folders = layout.partners if layout.items_are_labels else layout.folders
+    root = next((root / f for f in folders if os.path.isdir(root / f)), root)
     names = tuple(os.path.relpath(path, root) for path in walk_files(root) if is_image(path))
     if not names:
-        raise CocosError(f"{spec}: no photos in the exemplar folder.", "Put at least one in it.")
+        raise CocosError(
+            f"{shown(root)}: no photos in the exemplar folder.", "Put at least one in it."
+        )
     return root.absolute(), names
 
 

@@ -62,6 +62,10 @@ def _laid_out(model: cocosnet.CoCosNet) -> cocosnet.CoCosNet:
     return model.to(memory_format=torch.channels_last)
 
 
+def text_sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def file_sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

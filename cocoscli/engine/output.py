@@ -23,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 import tomli_w
 
+from cocoscli.data.wording import shown
 from cocoscli.errors import CocosError
 
 MANIFEST = "manifest.jsonl"
@@ -64,7 +65,7 @@ class OutputFolder:
         or emptied of its results with `overwrite`. `record` is written beside them. Raises
         CocosError.
         """
-        self._make()
+        self._make(overwrite)
         self._take_lock()
         try:
             for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
@@ -79,27 +80,41 @@ class OutputFolder:
         except OSError as error:
             raise storage_error(self.path, error) from None
 
-    def _make(self) -> None:
+    def _make(self, overwrite: bool) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            links = [name for name in (PRIVATE, MANIFEST, RUN) if (self.path / name).is_symlink()]
-            if links:
-                raise CocosError(f"{self.path / links[0]}: a symbolic link.", "Remove it.")
+            self._refuse_foreign(overwrite)
             (self.path / TEMPORARY).mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise CocosError(
-                f"{self.path}: a file is in the output folder's place.", "Choose another --output."
+                f"{shown(self.path)}: a file is in the output folder's place.",
+                "Choose another --output.",
             ) from None
         except NotADirectoryError:
             raise CocosError(
-                f"{self.path}: a part of this path is a file.", "Choose another --output."
+                f"{shown(self.path)}: a part of this path is a file.", "Choose another --output."
             ) from None
         except OSError as error:
             raise storage_error(self.path, error) from None
 
+    def _refuse_foreign(self, overwrite: bool) -> None:
+        """CocosError for links in the place of our own files, and for a folder of other things."""
+        private = [f"{PRIVATE}/{name}" for name in ("lock", "tmp", "rows", "thumbs")]
+        for name in (PRIVATE, MANIFEST, RUN, *private):
+            if (self.path / name).is_symlink():
+                raise CocosError(f"{shown(self.path / name)}: a symbolic link.", "Remove it.")
+        foreign = [p for p in sorted(os.listdir(self.path)) if p != PRIVATE]
+        if foreign and not overwrite and not (self.path / RUN).exists():
+            names = ", ".join(shown(Path(name)) for name in foreign[:5])
+            raise CocosError(
+                f"{shown(self.path)}: not empty ({names}) and not an output folder of cocos "
+                f"(it has no {RUN}).",
+                "Choose an empty --output, or --overwrite to write into it all the same.",
+            )
+
     def _take_lock(self) -> None:
         try:
-            lock = open(self.path / PRIVATE / "lock", "w")  # noqa: SIM115
+            lock = open(self.path / PRIVATE / "lock", "a")  # noqa: SIM115
         except OSError as error:
             raise storage_error(self.path, error) from None
         try:
@@ -107,28 +122,17 @@ class OutputFolder:
         except OSError:
             lock.close()
             raise CocosError(
-                f"{self.path}: another process is writing to this output folder.",
+                f"{shown(self.path)}: another process is writing to this output folder.",
                 "Wait for it to end, or choose another --output.",
             ) from None
         self._lock = lock
 
     def _accept(self, settings: Mapping[str, Any], overwrite: bool) -> None:
-        foreign = [p for p in sorted(os.listdir(self.path)) if p != PRIVATE]
-        if not (self.path / RUN).exists():
-            if foreign and not overwrite:
-                raise CocosError(
-                    f"{self.path}: not empty ({', '.join(foreign[:5])}) and not an output folder "
-                    f"of cocos (it has no {RUN}).",
-                    "Choose an empty --output, or --overwrite to write into it all the same.",
-                )
-            return
         if overwrite:
             self._clear()
-            return
-        before = self.settings()
-        if changed := _changes(before, settings):
+        elif (self.path / RUN).exists() and (changed := _changes(self.settings(), settings)):
             raise CocosError(
-                f"{self.path}: holds a run with other settings: {'; '.join(changed)}.",
+                f"{shown(self.path)}: holds a run with other settings: {'; '.join(changed)}.",
                 "Choose another --output, or --overwrite to redo it with the new settings.",
             )
 
@@ -151,7 +155,9 @@ class OutputFolder:
         (self.path / MANIFEST).unlink(missing_ok=True)
 
     def _inside(self, target: Path) -> bool:
-        return target.parent.resolve().is_relative_to(self.path.resolve())
+        """Whether the folder that a target lies in (the deepest there is) is below this one."""
+        folder = next(parent for parent in target.parents if parent.exists())
+        return folder.resolve().is_relative_to(self.path.resolve())
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file that appears only whole; -> its sha256.
@@ -160,9 +166,11 @@ class OutputFolder:
         out of it, OSError where the storage fails.
         """
         target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True)
         if not self._inside(target):
-            raise CocosError(f"{target}: a link leads out of the output folder.", "Remove it.")
+            raise CocosError(
+                f"{shown(target)}: a link leads out of the output folder.", "Remove it."
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(target, self.path / TEMPORARY) as file:
             file.write(data)
         return hashlib.sha256(data).hexdigest()
@@ -215,7 +223,7 @@ def storage_error(path: Path, error: OSError) -> CocosError:
     """The storage's fault in words; what was written before stays."""
     reason = error.strerror or str(error)
     return CocosError(
-        f"{path}: the output cannot be written ({reason}).",
+        f"{shown(path)}: the output cannot be written ({reason}).",
         "What is already written stays; mend that and run the same command again to go on.",
     )
 
@@ -255,10 +263,23 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(row, dict) and isinstance(row.get("key"), str):
+            if _is_row(row):
                 yield row
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a line of a manifest is one of ours: the columns that are relied on are there."""
+    if not isinstance(row, dict) or not isinstance(row.get("key"), str):
+        return False
+    names = [row["key"], row.get("output") or ""]
+    try:
+        sizes = [len(os.fsencode(part)) for name in names for part in name.split("/")]
+    except (AttributeError, UnicodeEncodeError):
+        return False
+    whole = row.get("status") != DONE or bool(row.get("output"))
+    return whole and max(sizes) <= 255 and isinstance(row.get("input", ""), str)
 
 
 def _latest(folder: Path) -> tuple[np.ndarray, np.ndarray]:

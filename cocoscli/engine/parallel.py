@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -33,9 +34,17 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
         batch_size=None,
         num_workers=workers,
         collate_fn=_same,
+        worker_init_fn=_leave_signals,
     )
     try:
-        yield from loader
+        batches_read = iter(loader)
+    except OSError as error:
+        raise CocosError(
+            f"decoding processes cannot be started ({error.strerror or error}).",
+            "Give fewer --workers; 0 starts none.",
+        ) from None
+    try:
+        yield from batches_read
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -43,6 +52,12 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
             "a decoding process was killed (the machine may be out of memory).",
             "Run the same command again with fewer --workers to go on.",
         ) from None
+
+
+def _leave_signals(worker: int) -> None:
+    """The main process heeds signals and then tells the readers to end."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _same(x: T) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,7 @@ from cocoscli.data.pairs import (
     name_index,
     read_pairs,
 )
-from cocoscli.data.scenes import write_scenes
+from cocoscli.data.scenes import mask_name, write_scenes
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.items import (
     ConditionReader,
@@ -38,7 +39,14 @@ from cocoscli.engine.items import (
     multiple,
     parse_size,
 )
-from cocoscli.engine.models import Weights, load_weights, untrained_weights
+from cocoscli.engine.models import (
+    Weights,
+    file_sha256,
+    load_weights,
+    text_sha256,
+    untrained_weights,
+)
+from cocoscli.engine.output import storage_error
 from cocoscli.errors import CocosError, UsageError
 
 SCENES = Path("out/scenes")
@@ -64,6 +72,8 @@ class PairOptions:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    dry_run: bool = False
+    """Nothing is written, so scenes are named and not generated."""
 
 
 @dataclass
@@ -105,11 +115,15 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     layout_name = options.layout
     if layout_name is not None and layout_name not in LAYOUTS:
         raise UsageError(f"--layout {layout_name}: expected one of {', '.join(LAYOUTS)}.")
-    root, names = find_exemplars(options.exemplar)
+    if not Path(options.exemplar).exists():
+        find_exemplars(options.exemplar, LAYOUTS["edges"])  # says so before weights are read
     weights = _weights(options, device, defaults)
     model = weights.model
     kind = model.condition.kind
     layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
+    if options.inputs is not None and os.path.isdir(options.inputs):
+        layout = layout.at(Path(options.inputs))
+    root, names = find_exemplars(options.exemplar, layout)
     check_layout(layout, kind, model.config)
     size_text = options.size or str(model.condition.size)
     size = parse_size(size_text)
@@ -128,12 +142,13 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         device, multiple(largest[0], up=True), multiple(largest[1], up=True)
     )
     settings = {
-        "inputs": str(inputs.root), "exemplar": str(root), "pairs": options.pairs,
+        "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
+        "exemplar_names": text_sha256("\0".join(names)), "pairs": _content(options.pairs),
         "weights": weights.sha256 or weights.name, "layout": layout.name, "size": size_text,
         "precision": precision, "seed": options.seed,
         "ignore_label": -1 if options.ignore_label is None else options.ignore_label,
         "exemplar_condition": str(options.exemplar_condition or ""),
-        "colors": str(options.colors or ""),
+        "colors": _content(str(options.colors or "")),
     }  # fmt: skip
     return PairPlan(weights, reader, device, precision, batch_size, settings, defaults)
 
@@ -155,9 +170,20 @@ def _inputs(
         return list_inputs(options.inputs, layout, sys.stdin.buffer, null=options.null)
     if not CONDITIONS[layout.kind].is_labels or options.weights is not None:
         raise UsageError("no inputs.", "Give a folder, a file, @list.txt or -.")
-    write_scenes(SCENES, SCENE_COUNT, 0, size=size)
     defaults.append(("inputs", f"{SCENE_COUNT} generated scenes in {SCENES}", "INPUTS"))
+    if options.dry_run:
+        names = FileList(f"masks/{mask_name(i)}" for i in range(SCENE_COUNT))
+        return Inputs(SCENES.absolute(), names)
+    try:
+        write_scenes(SCENES, SCENE_COUNT, 0, size=size)
+    except OSError as error:
+        raise storage_error(SCENES, error) from None
     return list_inputs(str(SCENES), layout, sys.stdin.buffer)
+
+
+def _content(name: str) -> str:
+    """A setting that may be a file: its name and hash, so that an edited file is another one."""
+    return f"{name} (sha256 {file_sha256(Path(name))[:16]})" if os.path.isfile(name) else name
 
 
 def _pairing(options: PairOptions, inputs: Inputs, exemplars: Exemplars) -> Pairing:

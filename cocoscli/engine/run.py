@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cocoscli.engine.batch import Pending, Plan, Work, run
-from cocoscli.engine.output import DONE, FAILED, OutputFolder, compact, latest_rows, storage_error
+from cocoscli.engine.output import DONE, FAILED, Finished, OutputFolder, compact, storage_error
 
 
 class Run:
@@ -36,14 +36,18 @@ class Run:
             self.output.close()
 
     def summary(self) -> dict[str, Any]:
-        """The summary: what this run did, and what has failed in all runs together."""
-        rows = latest_rows(self.output.path)
-        failed = sum(row.get("status") == FAILED for row in rows)
+        """Of this work list: what this run did, what has failed in any run, what was done before.
+
+        Once `rows` has come to its end the three add up to all items.
+        """
+        faulty = Finished(self.output.path, (FAILED,))
+        total = self.pending.total
+        failed = sum(self.work.key(k) in faulty for k in range(total)) if len(faulty) else 0
         return {
             "output": str(self.output.path),
             "done": self.counts[DONE],
             "failed": failed,
-            "skipped": self.pending.total - self.total,
+            "skipped": total - failed - self.counts[DONE],
             "seconds": round(time.monotonic() - self.start, 3),
         }
 

@@ -117,12 +117,19 @@ class Translation(Work[Item, Rendered]):
         return () if isinstance(bank, BadInput) else tuple(bank.colours.shape)
 
     def compute(self, loaded: Sequence[Item]) -> list[Rendered | BadInput]:
+        # On a CPU more at once gains nothing, and alone the numbers do not depend on the batch.
+        if self.rendering.device.type == "cpu" and len(loaded) > 1:
+            return [result for item in loaded for result in self.compute([item])]
         banks = [self.banks.get(item.exemplar, item.image) for item in loaded]
-        results: list[Rendered | BadInput] = [b for b in banks if isinstance(b, BadInput)]
-        if results:  # one group has one bank shape: all of its exemplars are bad, or none
-            return results
+        good = [n for n, bank in enumerate(banks) if not isinstance(bank, BadInput)]
+        rendered = iter(self._images([loaded[n] for n in good], [banks[n] for n in good]))  # type: ignore[misc]
+        return [bank if isinstance(bank, BadInput) else next(rendered) for bank in banks]
+
+    def _images(self, loaded: Sequence[Item], banks: list[cocosnet.ExemplarBank]) -> list[Rendered]:
+        if not loaded:
+            return []
         with torch.inference_mode(), autocast(self.rendering.precision, self.rendering.device):
-            output = self._render(loaded, banks)  # type: ignore[arg-type]
+            output = self._render(loaded, banks)
         images = to_uint8(output.image)
         wanted = [item.k < self.rendering.gallery for item in loaded]
         warped = to_uint8(output.warped) if any(wanted) else images
@@ -159,8 +166,7 @@ class Translation(Work[Item, Rendered]):
 
     def _planes(self, arrays: list[np.ndarray]) -> Tensor:
         stacked = np.stack(arrays)
-        if stacked.dtype != np.uint8:
-            stacked = stacked.astype(np.int32)  # torch compares no uint16
+        stacked = stacked.astype(np.int32)  # an ignored label may lie beyond 255
         conditions = self.reader.conditions
         on_device = torch.from_numpy(stacked).to(self.rendering.device)
         return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)

@@ -32,7 +32,7 @@ def rewrite(path: Path, tensors: dict | None = None, **changes: str) -> None:
 
 
 def same_state(a: dict, b: dict) -> bool:
-    return list(a) == list(b) and all(
+    return a.keys() == b.keys() and all(
         a[key].dtype == b[key].dtype and torch.equal(a[key], b[key]) for key in a
     )
 

@@ -458,14 +458,14 @@ def test_out_of_memory_halves_the_batch(desk, monkeypatch, error):
 
     desk.fill(9)
     desk.translate("--batch-size", 4)
-    render = Translation._render
+    compute = Translation.compute
 
-    def tight(self, items, banks):
+    def tight(self, items):
         if len(items) > 2:
             raise error
-        return render(self, items, banks)
+        return compute(self, items)
 
-    monkeypatch.setattr(Translation, "_render", tight)
+    monkeypatch.setattr(Translation, "compute", tight)
     told = desk.translate("--batch-size", 4, output="tight")
     assert told.code == 0
     assert [line for line in told.said if line.startswith("warning")] == [

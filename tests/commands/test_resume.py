@@ -261,7 +261,8 @@ def test_an_interrupt_while_starting(desk):
     time.sleep(0.7)
     process.signal(signal.SIGINT)
     code, said = process.end()
-    assert code == 130 and "Traceback" not in said and len(said.splitlines()) == 1
+    assert code in (130, -signal.SIGINT)  # a shell calls both 130
+    assert "Traceback" not in said and len(said.splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def test_padding_repeats_the_edges():
 
 
 def exemplars(folder, size=None) -> Exemplars:
-    root, names = find_exemplars(str(folder))
+    root, names = find_exemplars(str(folder), LAYOUTS["labels"])
     reader = ConditionReader(LAYOUTS["labels"], 14)
     return Exemplars(
         root=root, names=names, reader=reader, given=None, size=size, with_condition=False
@@ -69,14 +69,14 @@ def test_exemplars_are_walked_and_others_passed_over(tmp_path):
     for name in ("b/e.jpg", "a.PNG", "note.txt", ".hidden.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert find_exemplars(str(tmp_path)) == (tmp_path, ("a.PNG", "b/e.jpg"))
-    assert find_exemplars(str(tmp_path / "a.PNG")) == (tmp_path, ("a.PNG",))
+    assert find_exemplars(str(tmp_path), LAYOUTS["labels"]) == (tmp_path, ("a.PNG", "b/e.jpg"))
+    assert find_exemplars(str(tmp_path / "a.PNG"), LAYOUTS["labels"]) == (tmp_path, ("a.PNG",))
     with pytest.raises(BadInput, match=r"a\.PNG: the file is empty"):
         exemplars(tmp_path).read(0)
 
 
 def test_no_exemplars(tmp_path):
     with pytest.raises(CocosError, match="no photos"):
-        find_exemplars(str(tmp_path))
+        find_exemplars(str(tmp_path), LAYOUTS["labels"])
     with pytest.raises(CocosError, match="no such exemplar"):
-        find_exemplars(str(tmp_path / "none"))
+        find_exemplars(str(tmp_path / "none"), LAYOUTS["labels"])
