@@ -87,6 +87,15 @@ def peak_memory(name: str, path: Path) -> float:
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def own_peak() -> float:
+    """Peak resident MB of this process; getrusage would count the parent's before exec too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = status.read_text().splitlines()
+        return int(next(x for x in lines if x.startswith("VmHWM")).split()[1]) / 1000
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+
+
 def startup(repeats: int) -> float:
     """Seconds of `cocos --help` as a whole process."""
     command = [sys.executable, "-m", "cocoscli", "--help"]
@@ -139,7 +148,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.memory_of:
         PATHS[args.memory_of](args.weights)(*make_inputs(2))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)
+        print(own_peak())
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"

@@ -106,7 +106,7 @@ def hair_and_skin(
     hair = _touching((like | top) & person & ~oval, top)
     kernel = np.ones((5, 5), np.uint8)
     closed = cv2.morphologyEx(hair.astype(np.uint8), cv2.MORPH_CLOSE, kernel)
-    hair = cv2.medianBlur(closed, 5).astype(bool) & person & ~oval
+    hair = cv2.medianBlur(closed, 17).astype(bool) & person & ~oval
     forehead = fill(_raised(mesh, _FOREHEAD), shape) & person & ~hair
     skin = oval | _touching(oval | forehead, oval)
     return binary_fill_holes(hair | skin) & ~skin if hair.any() else hair, skin
