@@ -26,6 +26,8 @@ Size = tuple[int, int]
 
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell's background job
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # many small operations: a team of threads only gets in the way
 
 

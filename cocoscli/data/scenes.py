@@ -252,6 +252,15 @@ class SceneFiles:
     truth: tuple[Path, ...]
 
 
+def write_dataset(folder: Path, count: int, *, size: int = 128, seed: int = 0) -> Path:
+    """Writes scenes as a dataset: images/scene-0000.png ... and masks/ of the same names."""
+    for i in range(count):
+        scene = render(Layout.sample(seed + i), Style.sample(seed + i), size)
+        save_image(scene.image, folder / "images" / mask_name(i))
+        save_mask(scene.labels, folder / "masks" / mask_name(i))
+    return folder
+
+
 def mask_name(i: int) -> str:
     return f"scene-{i:04d}.png"
 

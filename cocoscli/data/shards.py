@@ -66,9 +66,8 @@ class ShardWriter:
     def __init__(self, file: io.BufferedIOBase | Any) -> None:
         self._hash = hashlib.sha256()
         self._file = file
-        self._tar = tarfile.open(
-            fileobj=_Tee(file, self._hash), mode="w|", format=tarfile.PAX_FORMAT
-        )  # type: ignore[call-overload]  # noqa: SIM115, E501
+        tee: Any = _Tee(file, self._hash)
+        self._tar = tarfile.TarFile.open(fileobj=tee, mode="w|", format=tarfile.PAX_FORMAT)
         self.count = 0
         self.nbytes = 0
 

@@ -22,6 +22,8 @@ from torch.nn import functional as F
 from cocoscli.data.conditions import IGNORE, check_ids
 from cocoscli.errors import BadInput, CocosError
 
+LAYOUT_STORE = "_cocos/layouts.npy"
+"""Where `cocos prepare` keeps layout descriptors in its output folder."""
 GRID = 4
 LIMIT = 512
 POOLINGS = 5

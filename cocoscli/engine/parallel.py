@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
 
@@ -48,6 +49,7 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
+        time.sleep(0.2)  # a signal to the whole group may be on its way to this process too
         raise CocosError(
             "a decoding process was killed (the machine may be out of memory).",
             "Run the same command again with fewer --workers to go on.",
@@ -55,9 +57,9 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
 
 
 def _leave_signals(worker: int) -> None:
-    """The main process heeds signals and then tells the readers to end."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Ctrl-C is for the main process, which then ends the readers; that needs SIGTERM."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _same(x: T) -> T:

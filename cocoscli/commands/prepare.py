@@ -1,0 +1,178 @@
+"""`cocos prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cocoscli.commands import options as o
+from cocoscli.commands.translate import EXIT_FAILED_ITEMS, default_workers
+
+
+def prepare(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE", help="A dataset's folder.", show_default="./data, else made scenes"
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder for the shards.")
+    ] = Path("shards"),
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            metavar="NAME",
+            show_default="found by its folders",
+            help="labels, ade20k, celebahq-mask, celebahq-edge, deepfashion, edges, "
+            "folders, face-edges or pose; see below.",
+        ),
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND",
+            show_default="the layout's first",
+            help="What conditions to make where a layout can make several.",
+        ),
+    ] = None,
+    keypoints: Annotated[
+        Path | None, typer.Option("--keypoints", metavar="FILE", help="Key points by stem.")
+    ] = None,
+    skeleton: Annotated[
+        Path | None, typer.Option("--skeleton", metavar="FILE", help="Chains of key points.")
+    ] = None,
+    subset: Annotated[
+        str | None, typer.Option("--subset", metavar="outdoor", help="Of ade20k: these scenes.")
+    ] = None,
+    scenes: Annotated[
+        Path | None, typer.Option("--scenes", metavar="FILE", help="The list of those scenes.")
+    ] = None,
+    colors: o.Colors = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(
+            "--classes",
+            min=1,
+            max=65536,
+            show_default="by labels.json, or as found",
+            help="Classes of label maps; ids beyond are refused.",
+        ),
+    ] = None,
+    ignore_label: o.IgnoreLabel = 255,
+    size: Annotated[
+        str, typer.Option("--size", metavar="N|WxH|original", help="Of the stored photos.")
+    ] = "286",
+    format: o.Format = "jpg",
+    quality: o.Quality = 95,
+    exemplars: Annotated[
+        str | None,
+        typer.Option(
+            "--exemplars",
+            metavar="layout|features|identity|random|none|FILE",
+            show_default="layout for label maps, else random",
+            help="How each sample's exemplars are chosen; FILE is a *_ref.txt.",
+        ),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            "--features",
+            metavar="FILE",
+            show_default="torchvision's",
+            help="VGG weights for --exemplars features.",
+        ),
+    ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            "--identity",
+            metavar="CSV|PATTERN",
+            help="Who is on a photo: name,identity rows, or a pattern with one group.",
+        ),
+    ] = None,
+    generated: Annotated[
+        Path | None,
+        typer.Option(
+            "--query-generated",
+            metavar="DIR",
+            help="Ask with a plain translation's outputs, not with the photos.",
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="Exemplars looked for.")] = 10,
+    keep_all: Annotated[
+        bool, typer.Option("--keep-all", help="Store all of them, not the first and last.")
+    ] = False,
+    val: Annotated[
+        float, typer.Option("--val", min=0, max=1, help="Share of val where nothing else says.")
+    ] = 0.05,
+    dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave out repeated photos.")] = False,
+    shard_samples: Annotated[
+        int, typer.Option("--shard-samples", min=1, help="Samples of a shard at most.")
+    ] = 1000,
+    shard_megabytes: Annotated[
+        int, typer.Option("--shard-megabytes", min=1, help="Size of a shard, about, at most.")
+    ] = 1000,
+    seed: o.Seed = 0,
+    workers: o.Workers = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read everything, report all faults, write nothing.")
+    ] = False,
+    overwrite: o.Overwrite = False,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+) -> None:
+    """Turn a dataset's folders into shards that stream.
+
+    Running the same command again goes on where it stopped.
+
+    \b
+    labels         masks/ and images/ with the same stems
+    folders        images/ with masks/, edges/, keypoints.json, or alone
+    ade20k         annotations/SPLIT/ and images/SPLIT/
+    celebahq-mask  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/all_parts_except_glasses/
+    celebahq-edge  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/N/
+    deepfashion    img/ and pose/ (candidate and subset text, or OpenPose JSON)
+    edges          any photos
+
+    \b
+    Example: cocos prepare CelebAMask-HQ --layout celebahq-edge --output shards
+    """
+    from cocoscli import console
+    from cocoscli.engine.preparation import PrepareOptions, plan_preparation
+    from cocoscli.engine.prepare import check_items, prepare_shards
+
+    plan = plan_preparation(
+        PrepareOptions(
+            source=source, layout=layout, kind=kind, keypoints=keypoints, skeleton=skeleton,
+            subset=subset, scenes=scenes, colors=colors, classes=classes,
+            ignore_label=None if ignore_label < 0 else ignore_label, size=size, format=format,
+            quality=quality, exemplars=exemplars, features=features, identity=identity,
+            generated=generated, top=top, keep_all=keep_all, val=val, dedupe=dedupe,
+            shard_samples=shard_samples, shard_bytes=shard_megabytes * 10**6, seed=seed,
+        )
+    )  # fmt: skip
+    if str(output) == "shards":
+        plan.defaults.append(("output", "shards", "--output"))
+    console.say_defaults(plan.defaults)
+    readers = default_workers() if workers is None else workers
+    if dry_run:
+        facts = {"items": len(plan.source), **plan.settings}
+        return console.emit(facts) if json else console.table(
+            [(name, str(value)) for name, value in facts.items()], "", "")  # fmt: skip
+    work = check_items(plan, readers) if check else prepare_shards(plan, output, readers, overwrite)
+    counts: dict[str, int] = {}
+    for row in console.follow(work.rows, work.total, "items"):
+        counts[row["status"]] = counts.get(row["status"], 0) + 1
+        if row["status"] == "failed":
+            console.warn(str(row["reason"]))
+    summary = work.finish()
+    if json:
+        console.emit(summary)
+    console.note(", ".join(f"{name} {value}" for name, value in summary.items() if value != ""))
+    if summary["failed"]:
+        raise typer.Exit(EXIT_FAILED_ITEMS)

@@ -1,0 +1,275 @@
+"""From the options of `cocos prepare` to its work: dataset, splits, exemplars, settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cocoscli.data.colors import read_color_table
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.encoding import FORMATS
+from cocoscli.data.filelist import FileList
+from cocoscli.data.images import read_photo
+from cocoscli.data.layout import Layout
+from cocoscli.data.layouts import LAYOUTS, detect
+from cocoscli.data.scenes import CLASSES, write_dataset
+from cocoscli.data.walking import contents
+from cocoscli.data.wording import shown
+from cocoscli.engine.descriptors import (
+    LAYOUT_STORE,
+    DescriptorStore,
+    open_descriptors,
+    photo_descriptors,
+)
+from cocoscli.engine.exemplars import (
+    STRATEGIES,
+    Chosen,
+    drawn,
+    from_references,
+    nearest,
+    nothing,
+    of_identity,
+)
+from cocoscli.engine.items import parse_size
+from cocoscli.engine.output import PRIVATE, storage_error
+from cocoscli.engine.parallel import Batch, cut, read_in_order
+from cocoscli.engine.prepare import Encoding
+from cocoscli.engine.scan import Scan, Source, split_of
+from cocoscli.engine.shardset import Limits
+from cocoscli.errors import BadInput, CocosError, UsageError
+
+SCENES = Path("out/scenes-dataset")
+SCENE_COUNT = 200
+FEATURE_SIZE = 224
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareOptions:
+    """What the user asked for."""
+
+    source: str | None = None
+    layout: str | None = None
+    kind: str | None = None
+    keypoints: Path | None = None
+    skeleton: Path | None = None
+    subset: str | None = None
+    scenes: Path | None = None
+    colors: Path | None = None
+    classes: int | None = None
+    ignore_label: int | None = 255
+    size: str = "286"
+    format: str = "jpg"
+    quality: int = 95
+    exemplars: str | None = None
+    features: Path | None = None
+    identity: str | None = None
+    generated: Path | None = None
+    top: int = 10
+    keep_all: bool = False
+    val: float = 0.05
+    dedupe: bool = False
+    shard_samples: int = 1000
+    shard_bytes: int = 10**9
+    seed: int = 0
+
+
+@dataclass
+class Preparation:
+    """Everything resolved."""
+
+    options: PrepareOptions
+    source: Source
+    encoding: Encoding
+    limits: Limits
+    strategy: str
+    defaults: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def splits(self) -> np.ndarray:
+        """(N,) uint8 indices into SPLITS."""
+        o = self.options
+        values = (split_of(self.source, i, o.val, o.seed) for i in range(len(self.source)))
+        return np.fromiter(values, np.uint8, len(self.source))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the shards."""
+        o = self.options
+        named = {"layout": self.source.layout.name, "kind": self.source.layout.kind,
+                 "source": str(self.source.root), "exemplars": self.strategy}  # fmt: skip
+        plain = {name: getattr(o, name) for name in (
+            "size", "format", "quality", "top", "keep_all", "val", "dedupe", "shard_samples",
+            "shard_bytes", "seed")}  # fmt: skip
+        optional = {name: str(getattr(o, name) or "") for name in (
+            "keypoints", "skeleton", "subset", "scenes", "colors", "classes", "features",
+            "identity", "generated")}  # fmt: skip
+        ignore = -1 if o.ignore_label is None else o.ignore_label
+        return {**named, **plain, **optional, "ignore_label": ignore}
+
+    def choose(self, scan: Scan, folder: Path, workers: int) -> Chosen:
+        """The exemplars of every item. Raises CocosError."""
+        o, count = self.options, len(self.source)
+        if self.strategy == "none":
+            return nothing(count)
+        if self.strategy == "random":
+            chosen = drawn(self.source, scan, o.top, o.seed)
+        elif self.strategy == "identity":
+            chosen = of_identity(self.source, scan, o.top, o.seed, str(o.identity))
+        elif self.strategy == "layout":
+            vectors = open_descriptors(folder / LAYOUT_STORE)
+            chosen = nearest(scan, vectors, o.top, "layout", vectors)
+        elif self.strategy == "features":
+            chosen = self._by_features(scan, folder, workers)
+        else:
+            chosen = from_references(self.source, Path(self.strategy))
+        return chosen if o.keep_all else chosen.ends()
+
+    def _by_features(self, scan: Scan, folder: Path, workers: int) -> Chosen:
+        from cocosnet.features import load_features, load_torchvision
+
+        o = self.options
+        try:
+            vgg = load_features(o.features) if o.features else load_torchvision()
+        except (OSError, ValueError) as error:
+            raise CocosError(
+                f"no VGG features: {error}.",
+                "Give the weights with --features FILE, or --exemplars layout or random.",
+            ) from None
+        stores = {"photos": PhotoReader(self.source, None)}
+        if o.generated:
+            stores["generated"] = PhotoReader(self.source, o.generated)
+        for name, reader in stores.items():
+            photos = (photo for batch in read_in_order(reader, cut(range(len(self.source)), 8),
+                                                       workers) for photo in batch)  # fmt: skip
+            path = folder / PRIVATE / f"features-{name}.npy"
+            with DescriptorStore(path, 512, count=0) as store:
+                for vector in photo_descriptors(photos, vgg, torch.device("cpu"), 8):
+                    store.append(vector[None])
+        vectors = open_descriptors(folder / PRIVATE / "features-photos.npy")
+        query = "generated" if o.generated else "photo"
+        asked = (
+            open_descriptors(folder / PRIVATE / "features-generated.npy")
+            if o.generated
+            else vectors
+        )
+        return nearest(scan, vectors, o.top, query, asked)
+
+
+class PhotoReader:
+    """Photos for feature networks, or those of the same names in a folder of outputs; grey where
+    a photo cannot be read."""
+
+    def __init__(self, source: Source, outputs: Path | None) -> None:
+        self.source, self.outputs = source, outputs
+
+    def __getitem__(self, batch: Batch) -> list[np.ndarray]:
+        return [self._one(i) for i in batch]
+
+    def _one(self, i: int) -> np.ndarray:
+        size = (FEATURE_SIZE, FEATURE_SIZE)
+        try:
+            if self.outputs is None:
+                return read_photo(self.source.photo(i), size)
+            name = self.source.names[i]
+            places = [self.outputs / f"{name}.{format}" for format in FORMATS]
+            places += [(self.outputs / name).with_suffix(f".{format}") for format in FORMATS]
+            found = next((place for place in places if place.is_file()), None)
+            if found is None:
+                raise BadInput(f"{shown(places[0])}: no output for this query.")
+            return read_photo(found, size)
+        except (BadInput, OSError):
+            return np.full((FEATURE_SIZE, FEATURE_SIZE, 3), 127, np.uint8)
+
+
+def plan_preparation(options: PrepareOptions) -> Preparation:
+    """Resolve options: the dataset's layout, its items, the exemplars' strategy."""
+    if options.format not in FORMATS:
+        raise UsageError(f"--format {options.format}: expected one of {', '.join(FORMATS)}.")
+    size = parse_size(options.size)
+    defaults: list[tuple[str, str, str]] = []
+    root, classes = _root(options, defaults)
+    layout = _layout(options, root, defaults)
+    names = FileList(_names(layout, root))
+    if not len(names):
+        raise CocosError(f"{shown(root)}: no item is left of it.", "See --subset.")
+    colors = read_color_table(options.colors) if options.colors else None
+    known = CONDITIONS[layout.kind].channels
+    if CONDITIONS[layout.kind].is_labels and known is None:
+        named = layout.class_names(root)
+        known = options.classes or classes or (max(named) + 1 if named else None)
+    ignore = options.ignore_label
+    source = Source(layout, root.absolute(), names, colors, known, ignore)
+    strategy = _strategy(options, layout, defaults)
+    encoding = Encoding(size, options.format, options.quality)
+    limits = Limits(options.shard_samples, options.shard_bytes)
+    return Preparation(options, source, encoding, limits, strategy, defaults)
+
+
+def _root(options: PrepareOptions, defaults: list[tuple[str, str, str]]) -> tuple[Path, int | None]:
+    """The dataset's folder, and its number of classes where it is ours."""
+    if options.source is not None:
+        root = Path(options.source)
+        if not options.source or not root.is_dir():
+            raise CocosError(
+                f"{options.source!r}: no such folder.", "SOURCE is a dataset's folder."
+            )
+        return root, None
+    if Path("data").is_dir():
+        defaults.append(("source", "data", "SOURCE"))
+        return Path("data"), None
+    try:
+        write_dataset(SCENES, SCENE_COUNT)
+    except OSError as error:
+        raise storage_error(SCENES, error) from None
+    defaults.append(("source", f"{SCENE_COUNT} generated scenes in {SCENES}", "SOURCE"))
+    return SCENES, len(CLASSES)
+
+
+def _layout(options: PrepareOptions, root: Path, defaults: list[tuple[str, str, str]]) -> Layout:
+    if options.layout is None:
+        layout = detect(root)
+        if layout is None:
+            raise CocosError(
+                f"{shown(root)}: no known layout; it holds {contents(root)}.",
+                f"Give --layout {'|'.join(LAYOUTS)}; see `cocos prepare --help`.",
+            )
+        defaults.append(("layout", f"{layout.name} (found in {root})", "--layout"))
+    elif options.layout in LAYOUTS:
+        layout = LAYOUTS[options.layout]
+    else:
+        raise UsageError(f"--layout {options.layout}: expected one of {', '.join(LAYOUTS)}.")
+    asked = {name: getattr(options, name) for name in ("keypoints", "skeleton", "subset", "scenes")}
+    layout = layout.configured(**{name: value for name, value in asked.items() if value})
+    layout = layout.making(options.kind) if options.kind else layout
+    return layout.at(root)
+
+
+def _names(layout: Layout, root: Path) -> Iterator[str]:
+    for path in layout.walk(root):
+        if layout.keeps(path):
+            yield os.path.relpath(path, root)
+
+
+def _strategy(options: PrepareOptions, layout: Layout, defaults: list[tuple[str, str, str]]) -> str:
+    labelled = CONDITIONS[layout.kind].is_labels
+    if options.exemplars is None:
+        strategy = "identity" if options.identity else "layout" if labelled else "random"
+        defaults.append(("exemplars", strategy, "--exemplars"))
+        return strategy
+    if options.exemplars == "layout" and not labelled:
+        raise UsageError(
+            f"--exemplars layout compares label maps, and layout '{layout.name}' has none.",
+            "Give features, identity, random, none or a file of references.",
+        )
+    if options.exemplars == "identity" and not options.identity:
+        raise UsageError("--exemplars identity needs --identity CSV or PATTERN.")
+    if options.exemplars not in STRATEGIES and not Path(options.exemplars).is_file():
+        raise UsageError(
+            f"--exemplars {options.exemplars}: neither one of {', '.join(STRATEGIES)} nor a file."
+        )
+    return options.exemplars

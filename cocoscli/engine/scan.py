@@ -1,0 +1,182 @@
+"""The first pass of `cocos prepare`: what is there, before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cocoscli.data.conditions import CONDITIONS, check_ids
+from cocoscli.data.filelist import FileList
+from cocoscli.data.images import ColorTable, image_size, is_image
+from cocoscli.data.layout import Layout
+from cocoscli.data.sources import Sources
+from cocoscli.data.walking import walk_files
+from cocoscli.data.wording import shown
+from cocoscli.engine.descriptors import DescriptorStore, layout_descriptor, layout_width
+from cocoscli.engine.parallel import Batch, cut, read_in_order
+from cocoscli.errors import BadInput
+
+SPLITS = ("train", "val", "test")
+BATCH = 16
+"""Items that a reading process hands over at once."""
+MOST_CLASSES = 65536
+"""Ids that a 16-bit label map can hold."""
+ASPECT = 0.02
+"""Relative difference of the aspect ratios of a photo and its label map that is let pass."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset: its layout, root and items."""
+
+    layout: Layout
+    root: Path
+    names: FileList
+    colors: ColorTable | None = None
+    channels: int | None = None
+    """Classes of label maps where known; ids beyond are refused."""
+    ignore: int | None = 255
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def item(self, i: int) -> Path:
+        return self.root / self.names[i]
+
+    def photo(self, i: int) -> Path:
+        """The photo of an item. Raises BadInput where there is none."""
+        found = self.layout.photo(self.item(i))
+        if found is None:
+            raise BadInput(f"{shown(self.item(i))}: its photo was not found.", self.layout.expects)
+        return found
+
+    def sources(self, i: int, size: tuple[int, int] | None = None) -> Sources:
+        """What item i's condition is made from, ids checked. Raises BadInput."""
+        item = self.item(i)
+        sources = self.layout.sources(item, size, self.colors)
+        if self.channels is not None and "ids" in sources.arrays:
+            check_ids(sources.arrays["ids"], self.channels, self.ignore, source=shown(item))
+        return sources
+
+    def check_aspect(self, i: int, photo: Path) -> None:
+        """BadInput where a label map cannot be that of its photo by its shape."""
+        if not self.layout.items_are_labels:
+            return
+        (w, h), (pw, ph) = self.layout.native_size(self.item(i)), image_size(photo)
+        if abs(w * ph / (h * pw) - 1) > ASPECT:
+            raise BadInput(
+                f"{shown(self.item(i))}: {w}x{h}, but its photo {shown(photo)} is {pw}x{ph}: "
+                "another shape, so they cannot be aligned.",
+                "Crop or export them alike.",
+            )
+
+    def without_item(self) -> Iterator[Path]:
+        """Photos of the dataset that no item goes with."""
+        layout = self.layout
+        if not layout.items_are_labels:
+            return
+        base = layout.base(self.root)
+        for path in walk_files(self.root):
+            item = path.is_relative_to(base) and layout.is_item(path, base)
+            if is_image(path) and not item and layout.item_for_photo(path) is None:
+                yield path
+
+
+def split_of(source: Source, i: int, fraction: float, seed: int) -> int:
+    """Index into SPLITS: what the dataset's folders or files say, else drawn by seed and name."""
+    said = source.layout.split(source.item(i), source.root)
+    if said is not None:
+        return SPLITS.index(said)
+    text = f"{seed}/{source.names[i]}".encode("utf-8", "surrogateescape")
+    draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
+    return int(draw < fraction)
+
+
+@dataclass
+class Scan:
+    """What the first pass found, as arrays over the items."""
+
+    marks: np.ndarray
+    """(N,) int64: 63 bits of each photo's sha256, at least 1; 0 where the item is faulty."""
+    splits: np.ndarray
+    """(N,) uint8 indices into SPLITS."""
+    largest_id: int = -1
+    """Of all label maps, the ignored label left out."""
+
+    @property
+    def usable(self) -> np.ndarray:
+        return self.marks != 0
+
+    def originals(self) -> np.ndarray:
+        """(N,) int64: the first item with the same photo where that is another one, else -1."""
+        _, first, inverse = np.unique(self.marks, return_index=True, return_inverse=True)
+        original = first[inverse]
+        repeated = self.usable & (original != np.arange(len(self.marks)))
+        return np.where(repeated, original, -1)
+
+
+@dataclass
+class Scanned:
+    """One item, as a reading process hands it over."""
+
+    i: int
+    mark: int
+    largest_id: int
+    layout: np.ndarray | None
+    """Its layout descriptor, where asked for; zeros for a faulty item."""
+    fault: str
+
+
+class Scanner:
+    """Hashes photos and reads label maps; held by the reading processes."""
+
+    def __init__(self, source: Source, describe: bool) -> None:
+        self.source = source
+        self.labelled = CONDITIONS[source.layout.kind].is_labels
+        self.describe = describe and self.labelled
+        self.classes = source.channels or MOST_CLASSES
+        self.width = layout_width(self.classes) if self.describe else 0
+
+    def __getitem__(self, batch: Batch) -> list[Scanned]:
+        return [self._one(i) for i in batch]
+
+    def _one(self, i: int) -> Scanned:
+        empty = np.zeros(self.width, np.float32) if self.describe else None
+        try:
+            photo = self.source.photo(i)
+            with open(photo, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            mark = max(1, int.from_bytes(digest[:8], "little") >> 1)
+            if not self.labelled or not (self.describe or self.source.channels is None):
+                return Scanned(i, mark, -1, empty, "")
+            ids, ignore = self.source.sources(i).arrays["ids"], self.source.ignore
+            valid = ids if ignore is None else ids[ids != ignore]
+            vector = layout_descriptor(ids, self.classes, ignore=ignore) if self.describe else None
+            return Scanned(i, mark, int(valid.max()) if valid.size else -1, vector, "")
+        except BadInput as error:
+            return Scanned(i, 0, -1, empty, str(error))
+        except OSError as error:
+            reason = f"{shown(self.source.item(i))}: {error.strerror or error}."
+            return Scanned(i, 0, -1, empty, reason)
+
+
+def scan_all(
+    source: Source,
+    splits: np.ndarray,
+    scanner: Scanner,
+    store: DescriptorStore | None,
+    workers: int,
+) -> Scan:
+    """Read every item once; layout descriptors go into the store in the order of the items."""
+    scan = Scan(np.zeros(len(source), np.int64), splits)
+    for batch in read_in_order(scanner, cut(range(len(source)), BATCH), workers):
+        for item in batch:
+            scan.marks[item.i] = item.mark
+            scan.largest_id = max(scan.largest_id, item.largest_id)
+        if store is not None:
+            store.append(np.stack([item.layout for item in batch if item.layout is not None]))
+    return scan
