@@ -28,7 +28,7 @@ def prepare(
             metavar="NAME",
             show_default="found by its folders",
             help="labels, ade20k, celebahq-mask, celebahq-edge, deepfashion, edges, "
-            "folders, face-edges or pose; see below.",
+            "folders, face-edges, pose, portraits or people; see below.",
         ),
     ] = None,
     kind: Annotated[
@@ -138,6 +138,8 @@ def prepare(
     celebahq-edge  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/N/
     deepfashion    img/ and pose/ (candidate and subset text, or OpenPose JSON)
     edges          any photos
+    portraits      any portraits; the extra [faces] finds the face's parts
+    people         any photos of a person; the extra [faces] finds the pose
 
     \b
     Example: cocos prepare CelebAMask-HQ --layout celebahq-edge --output shards

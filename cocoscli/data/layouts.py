@@ -22,6 +22,7 @@ from cocoscli.data.layouts_faces import (
 )
 from cocoscli.data.layouts_folders import FolderLayout
 from cocoscli.data.layouts_labels import ADE20kLayout, LabelLayout
+from cocoscli.data.layouts_people import PeopleLayout, PortraitLayout
 from cocoscli.data.layouts_photos import EdgeLayout, PoseLayout
 from cocoscli.data.walking import walk_files
 
@@ -39,6 +40,8 @@ LAYOUTS: dict[str, Layout] = {
         FolderLayout(),
         FaceEdgeLayout(name="face-edges", kind="face-edges"),
         PoseLayout(name="pose", kind="pose"),
+        PortraitLayout(),
+        PeopleLayout(),
     )
 }
 

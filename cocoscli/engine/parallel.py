@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader
 
@@ -29,8 +29,8 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
 
     Raises CocosError where a reading process was killed.
     """
-    loader: DataLoader[T] = DataLoader(
-        dataset,  # type: ignore[arg-type]
+    loader: DataLoader[T | CocosError] = DataLoader(
+        _Handing(dataset),  # type: ignore[arg-type]
         sampler=batches,
         batch_size=None,
         num_workers=workers,
@@ -45,11 +45,13 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
             "Give fewer --workers; 0 starts none.",
         ) from None
     try:
-        yield from batches_read
+        for batch in batches_read:
+            if isinstance(batch, CocosError):
+                raise batch
+            yield batch
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        time.sleep(0.2)  # a signal to the whole group may be on its way to this process too
         raise CocosError(
             "a decoding process was killed (the machine may be out of memory).",
             "Run the same command again with fewer --workers to go on.",
@@ -57,9 +59,23 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
 
 
 def _leave_signals(worker: int) -> None:
-    """Ctrl-C is for the main process, which then ends the readers; that needs SIGTERM."""
+    """Ctrl-C is for the main process. A SIGTERM ends a reader without being a failure of its own:
+    the main process had one too, or sent it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+
+
+class _Handing(Generic[T]):
+    """Hands our own errors over as values: torch would put a traceback into their message."""
+
+    def __init__(self, dataset: Dataset[T]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, batch: Batch) -> T | CocosError:
+        try:
+            return self.dataset[batch]
+        except CocosError as error:
+            return error
 
 
 def _same(x: T) -> T:

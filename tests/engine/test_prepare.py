@@ -1,0 +1,411 @@
+"""Shards out of a dataset: the same bytes however the work goes."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cocoscli.data.scenes import write_dataset
+from cocoscli.data.shards import ShardList, ShardWriter, decode_key, find_shards
+from cocoscli.engine import output, shardset
+from cocoscli.engine.preparation import PrepareOptions, plan_preparation
+from cocoscli.engine.prepare import prepare_shards
+from cocoscli.engine.shardset import ShardSet
+from cocoscli.errors import CocosError
+
+COUNT = 14
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory) -> Path:
+    """images/ and masks/ of generated scenes; not to be changed."""
+    return write_dataset(tmp_path_factory.mktemp("prepare") / "d", COUNT, size=64)
+
+
+@pytest.fixture
+def own(scenes, tmp_path) -> Path:
+    """A copy of them that may be changed."""
+    return Path(shutil.copytree(scenes, tmp_path / "own"))
+
+
+def run(
+    source: Path, folder: Path, workers: int = 0, overwrite: bool = False, **options
+) -> list[dict]:
+    """Prepare -> the rows that this run wrote."""
+    options = {"size": "64", "shard_samples": 4, "val": 0.3, **options}
+    plan = plan_preparation(PrepareOptions(source=str(source), **options))
+    return list(prepare_shards(plan, folder, workers, overwrite).rows)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Everything that a reader of the folder sees."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix in (".tar", ".json")}
+
+
+def rows_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "manifest.jsonl").read_text().splitlines()]
+
+
+def index_of(folder: Path) -> dict:
+    return json.loads((folder / "index.json").read_bytes())
+
+
+def metas(folder: Path) -> dict[str, dict]:
+    """meta.json of every sample, by key."""
+    samples = ShardList(sorted(folder.glob("*.tar")))
+    found = [json.loads(samples.sample(i).members["meta.json"]) for i in range(len(samples))]
+    assert len({meta["key"] for meta in found}) == len(found)
+    return {meta["key"]: meta for meta in found}
+
+
+def given(folder: Path) -> dict[str, list[str]]:
+    """The keys of every sample's exemplars."""
+    return {k: [e["key"] for e in meta["exemplars"]] for k, meta in metas(folder).items()}
+
+
+@pytest.fixture(scope="session")
+def whole(scenes, tmp_path_factory) -> Path:
+    """The shards of an undisturbed run."""
+    folder = tmp_path_factory.mktemp("prepare") / "whole"
+    run(scenes, folder)
+    return folder
+
+
+def assert_whole(folder: Path, whole: Path) -> None:
+    """The same files as the undisturbed run's, and a row for every item."""
+    assert content(folder) == content(whole)
+    assert (folder / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
+    assert list((folder / "_cocos/tmp").iterdir()) == []
+
+
+# ------------------------------------------------------------------------------- what is written
+
+
+def test_a_row_an_item_and_every_sample_once(scenes, whole):
+    names = {f"images/{path.name}" for path in (scenes / "images").iterdir()}
+    rows = rows_of(whole)
+    assert {row["key"] for row in rows} == names == set(metas(whole))
+    assert len(rows) == COUNT and {row["status"] for row in rows} == {"used"}
+    index = index_of(whole)
+    assert sum(index["counts"].values()) == COUNT
+    assert sum(shard["samples"] for shard in index["shards"]) == COUNT
+    assert [shard["name"] for shard in index["shards"]] == sorted(
+        path.name for path in whole.glob("*.tar")
+    )
+    for shard in index["shards"]:
+        assert shard["bytes"] == (whole / shard["name"]).stat().st_size
+        assert shard["samples"] <= 4
+
+
+def test_plain_webdataset_reads_them(whole):
+    wds = pytest.importorskip("webdataset")
+    names = [str(path) for path in sorted(whole.glob("*.tar"))]
+    found = {
+        sample["__key__"]: {n: d for n, d in sample.items() if not n.startswith("__")}
+        for sample in wds.WebDataset(names, shardshuffle=False)
+    }
+    samples = ShardList(find_shards(str(whole), "train") + find_shards(str(whole), "val"))
+    ours = {s.key: s.members for s in map(samples.sample, range(len(samples)))}
+    assert found == ours
+    assert {decode_key(key) for key in found} == set(metas(whole))
+    members = next(iter(found.values()))
+    assert set(members) == {
+        "image.jpg", "condition.png", "meta.json", "exemplar.0.jpg", "exemplar_condition.0.png",
+        "exemplar.1.jpg", "exemplar_condition.1.png",
+    }  # fmt: skip
+
+
+def test_processes_write_the_same_bytes(scenes, whole, tmp_path):
+    run(scenes, tmp_path / "s", workers=2)
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_a_second_run_does_nothing(scenes, tmp_path, whole):
+    run(scenes, tmp_path / "s")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("*.tar")}
+    assert run(scenes, tmp_path / "s") == []
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "s").glob("*.tar")} == before
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_shards_end_by_their_bytes(scenes, tmp_path):
+    run(scenes, tmp_path / "s", shard_samples=1000, shard_bytes=60_000, val=0)
+    shards = index_of(tmp_path / "s")["shards"]
+    assert len(shards) > 1
+    assert all(1 < shard["samples"] and shard["bytes"] < 120_000 for shard in shards)
+
+
+def test_the_split_is_a_seeded_share(scenes, tmp_path, whole):
+    def val(folder):
+        return {key for key, meta in metas(folder).items() if meta["split"] == "val"}
+
+    run(scenes, tmp_path / "other", seed=1, exemplars="none")
+    run(scenes, tmp_path / "more", val=0.6, exemplars="none")
+    assert 0 < len(val(whole)) < COUNT
+    assert val(whole) != val(tmp_path / "other")
+    assert val(whole) < val(tmp_path / "more")
+
+
+def test_splits_of_folders_are_kept(scenes, tmp_path):
+    for n, path in enumerate(sorted((scenes / "images").iterdir())):
+        for kind in ("images", "masks"):
+            target = tmp_path / "d" / kind / ("train", "val", "test")[n % 3] / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(scenes / kind / path.name, target)
+    run(tmp_path / "d", tmp_path / "s", exemplars="random")
+    for key, meta in metas(tmp_path / "s").items():
+        assert meta["split"] == key.split("/")[1]
+    names = [shard["name"] for shard in index_of(tmp_path / "s")["shards"]]
+    assert {name.split("-")[0] for name in names} == {"train", "val", "test"}
+
+
+# --------------------------------------------------------------------------------- stopped runs
+
+
+def stop_at(patch, owner, name: str, call: int, error: BaseException, after: bool = False) -> None:
+    """Raise from the given call of a function, before or after it did its work."""
+    original, calls = getattr(owner, name), iter(range(10_000))
+
+    def stopping(*arguments, **named):
+        due = next(calls) == call
+        if due and not after:
+            raise error
+        result = original(*arguments, **named)
+        if due:
+            raise error
+        return result
+
+    patch.setattr(owner, name, stopping)
+
+
+PLACES = [
+    (ShardWriter, "add", 0, False),
+    (ShardWriter, "add", 6, False),
+    (ShardWriter, "close", 1, True),
+    (shardset._OpenShard, "close", 1, True),  # in place, but without rows
+    (output.OutputFolder, "append", 5, True),
+    (output.OutputFolder, "flush", 1, True),  # rows, but no record
+    (ShardSet, "_commit", 2, False),
+    (output.os, "replace", 4, False),
+]
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("place", PLACES, ids=lambda p: f"{p[1]}-{p[2]}")
+@pytest.mark.parametrize("kind", ["interrupt", "full"])
+def test_a_stopped_run_goes_on_to_the_same_bytes(scenes, whole, tmp_path, monkeypatch, place, kind):
+    owner, name, call, after = place
+    full = OSError(errno.ENOSPC, "No space left on device")
+    error = KeyboardInterrupt() if kind == "interrupt" else full
+    with monkeypatch.context() as patch:
+        stop_at(patch, owner, name, call, error, after)
+        with pytest.raises((KeyboardInterrupt, CocosError)) as stopped:
+            run(scenes, tmp_path / "s")
+    if kind == "full":
+        assert "cannot be written (No space left on device)" in stopped.value.message
+    kept = content(tmp_path / "s")
+    assert all(kept[name] == data for name, data in content(whole).items() if name in kept)
+    assert list((tmp_path / "s/_cocos/tmp").iterdir()) == []
+    run(scenes, tmp_path / "s")
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(scenes, whole, tmp_path):
+    script = textwrap.dedent(f"""
+        import os, signal
+        from pathlib import Path
+        from cocoscli.data.shards import ShardWriter
+        from cocoscli.engine.preparation import PrepareOptions, plan_preparation
+        from cocoscli.engine.prepare import prepare_shards
+        add, calls = ShardWriter.add, []
+        def dying(self, sample):
+            calls.append(1)
+            if len(calls) == 10:
+                os.kill(os.getpid(), signal.SIGKILL)
+            add(self, sample)
+        ShardWriter.add = dying
+        options = PrepareOptions(source={str(scenes)!r}, size="64", shard_samples=4, val=0.3)
+        list(prepare_shards(plan_preparation(options), Path({str(tmp_path / "s")!r}), 0, False).rows)
+    """)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert len(list((tmp_path / "s").glob("*.tar"))) == 2
+    run(scenes, tmp_path / "s")
+    assert_whole(tmp_path / "s", whole)
+
+
+@pytest.mark.parametrize("name", ["train-000000.tar", "train-000001.tar", "val-000000.tar"])
+def test_a_shard_that_went_missing_is_written_again(scenes, whole, tmp_path, name):
+    shutil.copytree(whole, tmp_path / "s")
+    (tmp_path / "s" / name).unlink()
+    run(scenes, tmp_path / "s")
+    assert_whole(tmp_path / "s", whole)
+
+
+@pytest.mark.parametrize("text", ["", "garbage\n", '{"name": "train-000000.tar"}\n'])
+def test_a_damaged_record_of_shards_starts_anew(scenes, whole, tmp_path, text):
+    shutil.copytree(whole, tmp_path / "s")
+    (tmp_path / "s/_cocos/shards.jsonl").write_text(text)
+    run(scenes, tmp_path / "s")
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_a_lost_manifest_is_written_again(scenes, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "s")
+    (tmp_path / "s/manifest.jsonl").unlink()
+    run(scenes, tmp_path / "s")
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_overwrite_writes_everything_anew(scenes, whole, tmp_path):
+    run(scenes, tmp_path / "s", seed=1, shard_samples=2)
+    run(scenes, tmp_path / "s", overwrite=True)
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_other_settings_are_refused(scenes, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "s")
+    with pytest.raises(CocosError, match="seed was 0, is 1"):
+        run(scenes, tmp_path / "s", seed=1)
+    assert_whole(tmp_path / "s", whole)
+
+
+def test_a_photo_that_is_added_later_loses_and_doubles_nothing(own, tmp_path):
+    run(own, tmp_path / "s")
+    more = write_dataset(tmp_path / "more", 1, size=64, seed=500)
+    for kind in ("images", "masks"):
+        shutil.copy(more / kind / "scene-0000.png", own / kind / "later.png")
+    try:
+        run(own, tmp_path / "s")
+    except CocosError:
+        return  # a changed dataset may be refused
+    assert len(metas(tmp_path / "s")) == COUNT + 1
+    assert max(Counter(row["key"] for row in rows_of(tmp_path / "s")).values()) == 1
+
+
+# ------------------------------------------------------------------------------------ exemplars
+
+
+@pytest.mark.parametrize("strategy", ["layout", "random", "identity"])
+def test_never_the_photo_itself_nor_its_copy(own, tmp_path, strategy):
+    names = sorted(path.name for path in (own / "images").iterdir())
+    for name in names[:5]:
+        for kind in ("images", "masks"):
+            shutil.copy(own / kind / name, own / kind / f"copy-{name}")
+    run(own, tmp_path / "s", exemplars=strategy, keep_all=True, top=30, identity="(s)cene")
+    splits = {key: meta["split"] for key, meta in metas(tmp_path / "s").items()}
+    hashes = {key: meta["sha256"] for key, meta in metas(tmp_path / "s").items()}
+    asked = given(tmp_path / "s")
+    for key, exemplars in asked.items():
+        assert exemplars and len(set(exemplars)) == len(exemplars)
+        assert hashes[key] not in [hashes[other] for other in exemplars]
+        if splits[key] == "train":
+            assert {splits[other] for other in exemplars} == {"train"}
+    found = {splits[other] for key in asked for other in asked[key] if splits[key] == "val"}
+    assert "train" in found
+    assert index_of(tmp_path / "s")["duplicates"] == 5
+
+
+def test_the_first_and_the_last_of_the_exemplars_are_kept(scenes, whole, tmp_path):
+    run(scenes, tmp_path / "all", keep_all=True)
+    every = given(tmp_path / "all")
+    assert max(map(len, every.values())) > 2
+    assert given(whole) == {key: [each[0], each[-1]] for key, each in every.items()}
+    for meta in metas(tmp_path / "all").values():
+        scores = [exemplar["score"] for exemplar in meta["exemplars"]]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_exemplars_travel_with_their_own_condition(whole):
+    samples = ShardList(sorted(whole.glob("*.tar")))
+    members = {samples.key(i): samples.sample(i).members for i in range(len(samples))}
+    for key, exemplars in given(whole).items():
+        for number, other in enumerate(exemplars):
+            mine, theirs = members[key], members[other]
+            assert mine[f"exemplar.{number}.jpg"] == theirs["image.jpg"]
+            assert mine[f"exemplar_condition.{number}.png"] == theirs["condition.png"]
+
+
+def test_no_exemplars(scenes, tmp_path):
+    run(scenes, tmp_path / "s", exemplars="none")
+    assert set(map(tuple, given(tmp_path / "s").values())) == {()}
+    assert index_of(tmp_path / "s")["query"] == "none"
+
+
+def test_random_exemplars_follow_the_seed(scenes, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(scenes, tmp_path / name, exemplars="random", seed=seed, val=0)
+    assert given(tmp_path / "a") == given(tmp_path / "b") != given(tmp_path / "c")
+
+
+def test_references_are_followed(scenes, tmp_path):
+    path = tmp_path / "ref.txt"
+    path.write_text(
+        "scene-0000.png,scene-0003.png,scene-0001.png,scene-0002.png\n"
+        "images/scene-0001.png,images/scene-0000.png\n"
+    )
+    run(scenes, tmp_path / "s", exemplars=str(path))
+    found = {key: exemplars for key, exemplars in given(tmp_path / "s").items() if exemplars}
+    assert found == {
+        "images/scene-0000.png": ["images/scene-0003.png", "images/scene-0002.png"],
+        "images/scene-0001.png": ["images/scene-0000.png"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("scene-0000.png,images/scene-0000.png\n", "its own exemplar"),
+        ("scene-0000.png,other.png\n", "other.png' is not in the dataset"),
+    ],
+)
+def test_odd_references_are_refused(scenes, tmp_path, text, fault):
+    (tmp_path / "ref.txt").write_text(text)
+    with pytest.raises(CocosError, match=fault):
+        run(scenes, tmp_path / "s", exemplars=str(tmp_path / "ref.txt"))
+
+
+def test_dedupe_leaves_the_repeated_out(own, tmp_path):
+    for kind in ("images", "masks"):
+        shutil.copy(own / kind / "scene-0000.png", own / kind / "zz.png")
+    run(own, tmp_path / "s", dedupe=True)
+    rows = {row["key"]: row for row in rows_of(tmp_path / "s")}
+    assert rows["images/zz.png"]["status"] == "skipped"
+    assert rows["images/zz.png"]["reason"] == "the same photo as images/scene-0000.png"
+    assert len(metas(tmp_path / "s")) == COUNT and len(rows) == COUNT + 1
+    assert index_of(tmp_path / "s")["duplicates"] == 1
+    assert "images/zz.png" not in {o for each in given(tmp_path / "s").values() for o in each}
+
+
+# ----------------------------------------------------------------------------------------- names
+
+
+def test_odd_names_keep_their_samples_apart(scenes, tmp_path):
+    names = ["a.v1.png", "a.v2.png", "a b.png", "山.png", "_x.png", "line\nbreak.png", "a%2E.png"]
+    names.append(os.fsdecode(b"bad\xff.png"))
+    for n, name in enumerate(names):
+        for kind in ("images", "masks"):
+            (tmp_path / "d" / kind).mkdir(parents=True, exist_ok=True)
+            shutil.copy(scenes / kind / f"scene-{n:04d}.png", tmp_path / "d" / kind / name)
+    run(tmp_path / "d", tmp_path / "s", val=0)
+    samples = ShardList(sorted((tmp_path / "s").glob("*.tar")))
+    assert {samples.key(i) for i in range(len(samples))} == {f"images/{name}" for name in names}
+    for i in range(len(samples)):
+        n = names.index(samples.key(i).removeprefix("images/"))
+        with Image.open(scenes / "masks" / f"scene-{n:04d}.png") as mask:
+            data = samples.sample(i).members["condition.png"]
+            (tmp_path / "c.png").write_bytes(data)
+            with Image.open(tmp_path / "c.png") as condition:
+                assert np.array_equal(np.asarray(mask), np.asarray(condition))
