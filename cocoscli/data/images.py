@@ -78,13 +78,18 @@ def image_size(path: Path, upright: bool = True) -> Size:
 
 
 def read_photo(
-    path: Path, size: Size | None = None, resample: int = Image.Resampling.BICUBIC
+    path: Path,
+    size: Size | None = None,
+    resample: int = Image.Resampling.BICUBIC,
+    *,
+    data: bytes | None = None,
 ) -> np.ndarray:
     """Read a photo as (H, W, 3) uint8 sRGB, upright, transparency composited onto white.
 
-    `size` is (width, height); None keeps the photo's own. Raises BadInput.
+    `size` is (width, height); None keeps the photo's own. With `data`, the file's bytes, `path`
+    only names it in messages. Raises BadInput.
     """
-    with _opened(path) as image:
+    with _opened(path, data) as image:
         image.load()
         turn = _TURN.get(_orientation(image))
     try:
@@ -127,22 +132,16 @@ def read_labels(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, data: bytes | None = None) -> Iterator[Image.Image]:
     """The image with its header read and its size checked; what goes wrong becomes BadInput.
 
     Keep the body to Pillow's own calls: whatever it raises is taken for a damaged file.
     """
     try:
-        info = path.stat()
-        if not stat.S_ISREG(info.st_mode):
-            kind = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
-            raise BadInput(f"{shown(path)}: {kind}; expected an image file.", "Give a file.")
-        if info.st_size == 0:
-            raise BadInput(
-                f"{shown(path)}: the file is empty (0 bytes); expected an image.",
-                "Copy or export it again.",
-            )
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        if data is None:
+            _check_file(path)
+        stream = path.open("rb") if data is None else io.BytesIO(data)
+        with stream as file, Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise Image.DecompressionBombError(f"{image.width}x{image.height} pixels")
             yield image
@@ -150,6 +149,19 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # on damaged files Pillow raises nearly everything
         raise _unreadable(shown(path), error) from error
+
+
+def _check_file(path: Path) -> None:
+    """BadInput unless there are bytes in a regular file."""
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        kind = "a folder" if stat.S_ISDIR(info.st_mode) else "not a regular file"
+        raise BadInput(f"{shown(path)}: {kind}; expected an image file.", "Give a file.")
+    if info.st_size == 0:
+        raise BadInput(
+            f"{shown(path)}: the file is empty (0 bytes); expected an image.",
+            "Copy or export it again.",
+        )
 
 
 def _unreadable(name: str, error: Exception) -> BadInput:

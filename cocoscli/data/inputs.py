@@ -14,8 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from cocoscli.data.filelist import FileList
-from cocoscli.data.layouts import Layout
+from cocoscli.data.images import Size
+from cocoscli.data.layout import Layout
+from cocoscli.data.reading import ConditionReader
+from cocoscli.data.shards import ShardList, find_shards
 from cocoscli.errors import CocosError, UsageError
 
 CHUNK = 1 << 16
@@ -36,6 +41,38 @@ class Inputs:
 
     def path(self, i: int) -> Path:
         return self.root / self.names[i]
+
+    def condition(self, i: int, reader: ConditionReader, size: Size | None) -> np.ndarray:
+        """Item i's condition array. Raises BadInput."""
+        return reader.read(self.path(i), size)
+
+
+@dataclass(frozen=True)
+class ShardInputs:
+    """Items that are samples of prepared shards, by their source paths."""
+
+    root: Path
+    names: FileList
+    shards: ShardList
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def key(self, i: int) -> str:
+        return self.names[i]
+
+    def condition(self, i: int, reader: ConditionReader, size: Size | None) -> np.ndarray:
+        """Item i's condition array. Raises BadInput."""
+        return reader.read_sample(self.shards.sample(i, ("image", "condition")), size)
+
+
+def open_shards(spec: str) -> ShardInputs:
+    """The samples of shards, or of the val shards of a prepared folder. Raises CocosError."""
+    paths = find_shards(spec)
+    shards = ShardList(paths)
+    names = FileList(shards.key(i) for i in range(len(shards)))
+    root = Path(spec) if os.path.isdir(spec) else paths[0].parent
+    return ShardInputs(root.absolute(), names, shards)
 
 
 def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = False) -> Inputs:

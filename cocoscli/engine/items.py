@@ -11,11 +11,12 @@ import numpy as np
 from cocosnet import ModelConfig
 from cocosnet.config import MINIMUM, MULTIPLE
 
-from cocoscli.data.conditions import CONDITIONS, check_ids
-from cocoscli.data.images import ColorTable, is_image, read_photo
-from cocoscli.data.inputs import Inputs
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.images import is_image, read_photo
+from cocoscli.data.inputs import Inputs, ShardInputs
 from cocoscli.data.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing
+from cocoscli.data.reading import ConditionReader
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.output import safe_name
@@ -48,29 +49,6 @@ def multiple(n: int, *, up: bool) -> int:
     """The multiple of 32 that holds n (`up`) or that is nearest, and at least 64."""
     whole = -(-n // MULTIPLE) if up else (n + MULTIPLE // 2) // MULTIPLE
     return max(MINIMUM, whole * MULTIPLE)
-
-
-@dataclass(frozen=True)
-class ConditionReader:
-    """Reads condition arrays of one layout for one network."""
-
-    layout: Layout
-    channels: int
-    ignore: int | None = 255
-    colors: ColorTable | None = None
-
-    def read(self, item: Path, size: Size | None) -> np.ndarray:
-        """(P,H,W) at (width, height), or the item's own size; ids checked. Raises BadInput."""
-        array = self.layout.read(item, size, self.colors)
-        if CONDITIONS[self.layout.kind].is_labels:
-            check_ids(array[0], self.channels, self.ignore, source=shown(item))
-        elif len(array) != self.channels:
-            raise BadInput(
-                f"{shown(item)}: its condition has {len(array)} planes, "
-                f"the weights take {self.channels}.",
-                "Give weights for this skeleton.",
-            )
-        return array
 
 
 @dataclass(frozen=True)
@@ -168,7 +146,7 @@ class Item:
 class PairReader:
     """Decodes the items of a run; it is what decoding processes hold."""
 
-    inputs: Inputs
+    inputs: Inputs | ShardInputs
     exemplars: Exemplars
     pairing: Pairing
     conditions: ConditionReader
@@ -185,7 +163,7 @@ class PairReader:
     def load(self, k: int) -> Item:
         """Read input k's condition, and its exemplar where it is not kept. Raises BadInput."""
         i, j = self.pairing.pair(k)
-        condition = self.conditions.read(self.inputs.path(i), self.size)
+        condition = self.inputs.condition(i, self.conditions, self.size)
         if j is None:
             assert isinstance(self.pairing, Nearest)
             j = self.pairing.choose(condition[0])

@@ -14,7 +14,7 @@ import cocoscli
 from cocoscli.data.colors import read_color_table
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.filelist import FileList
-from cocoscli.data.inputs import Inputs, list_inputs
+from cocoscli.data.inputs import Inputs, ShardInputs, list_inputs, open_shards
 from cocoscli.data.layout import Layout
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.pairs import (
@@ -27,10 +27,11 @@ from cocoscli.data.pairs import (
     name_index,
     read_pairs,
 )
+from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import mask_name, write_scenes
+from cocoscli.data.shards import is_shards
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.items import (
-    ConditionReader,
     Exemplars,
     PairReader,
     check_layout,
@@ -52,6 +53,8 @@ from cocoscli.errors import CocosError, UsageError
 SCENES = Path("out/scenes")
 """Where generated inputs go when none are given."""
 SCENE_COUNT = 8
+SHARDS = Path("shards")
+"""Where `cocos prepare` writes when it is not told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +124,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     model = weights.model
     kind = model.condition.kind
     layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
-    if options.inputs is not None and os.path.isdir(options.inputs):
+    if options.inputs and os.path.isdir(options.inputs) and not is_shards(options.inputs):
         layout = layout.at(Path(options.inputs))
     root, names = find_exemplars(options.exemplar, layout)
     check_layout(layout, kind, model.config)
@@ -165,7 +168,12 @@ def _weights(
 
 def _inputs(
     options: PairOptions, layout: Layout, size: int, defaults: list[tuple[str, str, str]]
-) -> Inputs:
+) -> Inputs | ShardInputs:
+    if options.inputs is None and is_shards(str(SHARDS)):
+        defaults.append(("inputs", f"the val samples of {SHARDS}", "INPUTS"))
+        return open_shards(str(SHARDS))
+    if options.inputs is not None and is_shards(options.inputs):
+        return open_shards(options.inputs)
     if options.inputs is not None:
         return list_inputs(options.inputs, layout, sys.stdin.buffer, null=options.null)
     if not CONDITIONS[layout.kind].is_labels or options.weights is not None:
@@ -186,7 +194,7 @@ def _content(name: str) -> str:
     return f"{name} (sha256 {file_sha256(Path(name))[:16]})" if os.path.isfile(name) else name
 
 
-def _pairing(options: PairOptions, inputs: Inputs, exemplars: Exemplars) -> Pairing:
+def _pairing(options: PairOptions, inputs: Inputs | ShardInputs, exemplars: Exemplars) -> Pairing:
     count = len(exemplars)
     if options.pairs == "cycle":
         return Cycle(len(inputs), count)
