@@ -158,7 +158,7 @@ def prepare(
             shard_samples=shard_samples, shard_bytes=shard_megabytes * 10**6, seed=seed,
         )
     )  # fmt: skip
-    if str(output) == "shards":
+    if str(output) == "shards" and not check:
         plan.defaults.append(("output", "shards", "--output"))
     console.say_defaults(plan.defaults)
     readers = default_workers() if workers is None else workers

@@ -66,8 +66,10 @@ class ShardWriter:
     def __init__(self, file: io.BufferedIOBase | Any) -> None:
         self._hash = hashlib.sha256()
         self._file = file
-        tee: Any = _Tee(file, self._hash)
-        self._tar = tarfile.TarFile.open(fileobj=tee, mode="w|", format=tarfile.PAX_FORMAT)
+        self._tee: Any = _Tee(file, self._hash)
+        self._tar = tarfile.open(  # type: ignore[call-overload]  # noqa: SIM115
+            fileobj=self._tee, mode="w|", format=tarfile.PAX_FORMAT
+        )
         self.count = 0
         self.nbytes = 0
 
@@ -78,6 +80,10 @@ class ShardWriter:
             self._tar.addfile(info, io.BytesIO(data))
         self.count += 1
         self.nbytes += sample.nbytes
+
+    def abandon(self) -> None:
+        """Take nothing more; tarfile would still write its end when it is collected."""
+        self._tee.file = None
 
     def close(self) -> str:
         """End the archive -> its sha256."""
@@ -93,7 +99,7 @@ class _Tee:
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        return int(self.file.write(data))
+        return len(data) if self.file is None else int(self.file.write(data))
 
 
 def expand_braces(spec: str) -> list[str]:
@@ -165,7 +171,7 @@ def read_index(folder: Path) -> ShardIndex:
             raise ValueError(f"schema {values['schema']}, expected {SCHEMA}")
         if not all(re.fullmatch(r"[\w-]+\.tar", row["name"]) and row["split"] for row in rows):
             raise ValueError("a shard's name is no plain name")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
         raise CocosError(
             f"{shown(path)}: not an index of shards ({reason}).", "Run `cocos prepare` again."
@@ -181,6 +187,8 @@ class ShardList:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self.paths = list(paths)
+        if not self.paths:
+            raise CocosError("no shards are named.", "Give shards that `cocos prepare` wrote.")
         self._places = FileList(json.dumps(place) for place in self._scan())
         if not len(self._places):
             raise CocosError(f"{shown(self.paths[0])}: no samples in it.", "Prepare it again.")
@@ -222,18 +230,31 @@ class ShardList:
         return sample
 
 
+def _check_end(path: Path, last: int) -> None:
+    """TarError unless nothing but the end of the archive follows: tarfile takes a damaged header
+    for the end."""
+    with open(path, "rb") as file:
+        file.seek(last)
+        rest = file.read(2 * tarfile.RECORDSIZE)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise tarfile.TarError("it is damaged or cut off")
+
+
 def _members(path: Path) -> Iterator[tuple[str, int, int]]:
     """(name, offset, size) of each regular file of a tar. Raises CocosError for a damaged one."""
     try:
         with tarfile.open(path, "r:") as tar:
             end = path.stat().st_size
+            last = 0
             for info in tar:
                 if not info.isreg() or info.issparse():
                     continue
-                if info.size > MEMBER_BYTES or info.offset_data + info.size > end:
+                if not 0 <= info.size <= MEMBER_BYTES or info.offset_data + info.size > end:
                     raise tarfile.TarError(f"{info.name!r} is cut off or too large")
+                last = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 yield info.name, info.offset_data, info.size
                 tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header
+        _check_end(path, last)
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         raise CocosError(
             f"{shown(path)}: not a readable shard ({error}).", "Prepare it again."

@@ -133,11 +133,16 @@ def from_references(source: Source, path: Path) -> Chosen:
             index.setdefault(os.path.relpath(photo, source.root), i)
     rows: dict[int, tuple[int, ...]] = {}
     for reference in read_references(path, index.__contains__, index.__contains__):
-        rows[index[reference.query]] = tuple(index[name] for name in reference.exemplars)
+        i, exemplars = index[reference.query], tuple(index[name] for name in reference.exemplars)
+        if i in exemplars:
+            raise CocosError(
+                f"{path}: {reference.query} is its own exemplar.", "Take it out of its list."
+            )
+        rows[i] = exemplars
     if not rows:
         raise CocosError(f"{path}: no references in it.", "Write query,exemplar,... lines.")
     width = max(map(len, rows.values()))
     indices = np.full((len(source), width), -1, np.int32)
-    for i, exemplars in rows.items():
-        indices[i, : len(exemplars)] = exemplars
+    for i, chosen in rows.items():
+        indices[i, : len(chosen)] = chosen
     return Chosen(indices, np.zeros(indices.shape, np.float32), "references")

@@ -30,6 +30,8 @@ MANIFEST = "manifest.jsonl"
 RUN = "run.toml"
 PRIVATE = "_cocos"
 TEMPORARY = f"{PRIVATE}/tmp"
+SHARDS_DONE = f"{PRIVATE}/shards.jsonl"
+"""The record of whole shards; see `shardset`."""
 DONE, FAILED = "done", "failed"
 FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Faults of the storage, which end the run; another fault of a file costs its item."""
@@ -149,10 +151,12 @@ class OutputFolder:
 
     def _clear(self) -> None:
         for row in read_manifest(self.path):
-            output = self.path / safe_name(str(row.get("output") or ""))
-            if row.get("output") and output.is_file() and self._inside(output):
-                output.unlink()
-        (self.path / MANIFEST).unlink(missing_ok=True)
+            for name in {row.get("output"), row.get("shard")} - {None}:
+                result = self.path / safe_name(str(name))
+                if result.is_file() and self._inside(result):
+                    result.unlink()
+        for record in (MANIFEST, SHARDS_DONE):
+            (self.path / record).unlink(missing_ok=True)
 
     def _inside(self, target: Path) -> bool:
         """Whether the folder that a target lies in (the deepest there is) is below this one."""

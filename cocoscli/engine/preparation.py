@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -109,7 +110,14 @@ class Preparation:
             "keypoints", "skeleton", "subset", "scenes", "colors", "classes", "features",
             "identity", "generated")}  # fmt: skip
         ignore = -1 if o.ignore_label is None else o.ignore_label
-        return {**named, **plain, **optional, "ignore_label": ignore}
+        return {**named, **plain, **optional, "ignore_label": ignore, "names": self._names()}
+
+    def _names(self) -> str:
+        """The items' number and a hash of their names: another work list is another run."""
+        digest = hashlib.sha256()
+        for name in self.source.names:
+            digest.update(os.fsencode(name) + b"\0")
+        return f"{len(self.source)} (sha256 {digest.hexdigest()[:16]})"
 
     def choose(self, scan: Scan, folder: Path, workers: int) -> Chosen:
         """The exemplars of every item. Raises CocosError."""
@@ -246,6 +254,12 @@ def _layout(options: PrepareOptions, root: Path, defaults: list[tuple[str, str, 
     asked = {name: getattr(options, name) for name in ("keypoints", "skeleton", "subset", "scenes")}
     layout = layout.configured(**{name: value for name, value in asked.items() if value})
     layout = layout.making(options.kind) if options.kind else layout
+    if layout.partners and not any(os.path.isdir(root / folder) for folder in layout.folders):
+        raise CocosError(
+            f"{shown(root)}: no {layout.folders[0]}/ for the layout {layout.name}; it holds "
+            f"{contents(root)}.",
+            layout.expects,
+        )
     return layout.at(root)
 
 

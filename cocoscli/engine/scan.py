@@ -11,10 +11,10 @@ import numpy as np
 
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import ColorTable, image_size, is_image
+from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, image_size, is_image
 from cocoscli.data.layout import Layout
 from cocoscli.data.sources import Sources
-from cocoscli.data.walking import walk_files
+from cocoscli.data.walking import find_stem, walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import DescriptorStore, layout_descriptor, layout_width
 from cocoscli.engine.parallel import Batch, cut, read_in_order
@@ -75,15 +75,27 @@ class Source:
             )
 
     def without_item(self) -> Iterator[Path]:
-        """Photos of the dataset that no item goes with."""
+        """Photos, or maps beside photos, that no item goes with."""
         layout = self.layout
         if not layout.items_are_labels:
+            yield from self._without_photo()
             return
         base = layout.base(self.root)
         for path in walk_files(self.root):
             item = path.is_relative_to(base) and layout.is_item(path, base)
             if is_image(path) and not item and layout.item_for_photo(path) is None:
                 yield path
+
+    def _without_photo(self) -> Iterator[Path]:
+        for name in ("masks", "edges"):
+            if not (self.root / name).is_dir() or not (self.root / "images").is_dir():
+                continue
+            for path in walk_files(self.root / name):
+                if not path.resolve().is_relative_to((self.root / name).resolve()):
+                    continue  # a link led out of it
+                folder = self.root / "images" / path.parent.relative_to(self.root / name)
+                if is_image(path) and find_stem(folder, path.stem, IMAGE_SUFFIXES) is None:
+                    yield path
 
 
 def split_of(source: Source, i: int, fraction: float, seed: int) -> int:

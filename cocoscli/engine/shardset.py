@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cocoscli.data.shards import Sample, ShardWriter
-from cocoscli.engine.output import MANIFEST, PRIVATE, TEMPORARY, OutputFolder, whole_file
+from cocoscli.data.shards import INDEX, Sample, ShardWriter
+from cocoscli.engine.output import MANIFEST, SHARDS_DONE, TEMPORARY, OutputFolder, whole_file
 
-STATE = f"{PRIVATE}/shards.jsonl"
+SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")
 Row = dict[str, Any]
 
 
@@ -51,17 +52,26 @@ class ShardSet:
     def __init__(self, output: OutputFolder, limits: Limits) -> None:
         self.output, self.limits = output, limits
         self.done = list(self._recorded())
+        if not self.done:
+            self._remove_surplus()
         last = self.done[-1] if self.done else None
         self.position = last.position if last else 0
         """Items that need no more work."""
         output.truncate_manifest(last.manifest if last else 0)
         state = "".join(json.dumps(asdict(shard)) + "\n" for shard in self.done)
-        output.write(STATE, state.encode())
+        output.write(SHARDS_DONE, state.encode())
         self._counts = Counter(shard.split for shard in self.done if shard.name)
+
+    def _remove_surplus(self) -> None:
+        """Index and shards of an earlier run that nothing records any more."""
+        for path in self.output.path.iterdir():
+            if path.name == INDEX or SHARD_NAME.fullmatch(path.name):
+                path.unlink()
 
     def _recorded(self) -> Iterator[Shard]:
         """The recorded shards, up to the first whose file or record is not as it was."""
-        path = self.output.path / STATE
+        path, manifest = self.output.path / SHARDS_DONE, self.output.path / MANIFEST
+        length = manifest.stat().st_size if manifest.exists() else 0
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 shard = Shard(**json.loads(line))
@@ -69,6 +79,8 @@ class ShardSet:
                 return
             file = self.output.path / shard.name
             if shard.name and not (file.is_file() and file.stat().st_size == shard.bytes):
+                return
+            if shard.manifest > length:
                 return
             yield shard
 
@@ -101,7 +113,7 @@ class ShardSet:
         self.output.flush()
         length = (self.output.path / MANIFEST).stat().st_size
         record = Shard(name, shard.split, shard.samples, size, sha256, position, length)
-        with open(self.output.path / STATE, "a", encoding="ascii") as file:
+        with open(self.output.path / SHARDS_DONE, "a", encoding="ascii") as file:
             file.write(json.dumps(asdict(record)) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -150,4 +162,6 @@ class _OpenShard:
 
     def discard(self) -> None:
         """Leave no file behind."""
+        if self._writer:
+            self._writer.abandon()
         self._stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)

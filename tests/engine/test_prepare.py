@@ -203,7 +203,15 @@ PLACES = [
 ]
 
 
+@pytest.fixture
+def swept():
+    """What a stopped run left in memory is gone before the next test."""
+    yield
+    gc.collect()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("swept")
 @pytest.mark.parametrize("place", PLACES, ids=[f"{p[1]}-{p[2]}" for p in PLACES])
 @pytest.mark.parametrize("kind", ["interrupt", "full"])
 def test_a_stopped_run_goes_on_to_the_same_bytes(scenes, whole, tmp_path, monkeypatch, place, kind):
@@ -227,9 +235,11 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(scenes, whole, tmp_path, monkey
 def test_a_stopped_run_leaves_no_noise(scenes, tmp_path, monkeypatch):
     noise = []
     monkeypatch.setattr(sys, "unraisablehook", lambda fault: noise.append(str(fault.exc_value)))
-    stop_at(monkeypatch, ShardWriter, "add", 6, OSError(errno.ENOSPC, "No space left on device"))
-    with pytest.raises(CocosError):
-        run(scenes, tmp_path / "s")
+    with monkeypatch.context() as patch:
+        stop_at(patch, ShardWriter, "add", 6, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(CocosError):
+            run(scenes, tmp_path / "s")
+    del patch
     gc.collect()
     assert noise == []
 
