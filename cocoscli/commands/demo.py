@@ -25,7 +25,7 @@ def demo(
     from cocoscli import console
     from cocoscli.commands.translate import translate
     from cocoscli.data.scenes import write_scenes
-    from cocoscli.engine.output import storage_error
+    from cocoscli.engine.files import storage_error
 
     try:
         files = write_scenes(output / "scenes", 6, 4, size=size)

@@ -55,8 +55,8 @@ def translate(
     from cocoscli.data.encoding import FORMATS
     from cocoscli.data.wording import shown
     from cocoscli.engine.batch import Plan
+    from cocoscli.engine.files import storage_error
     from cocoscli.engine.gallery import write_page
-    from cocoscli.engine.output import storage_error
     from cocoscli.engine.plan import PairOptions, plan_pairs
     from cocoscli.engine.run import open_run
     from cocoscli.engine.translate import Rendering, Translation

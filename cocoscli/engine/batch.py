@@ -16,7 +16,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
-from cocoscli.engine.output import DONE, FAILED, FATAL, Finished, OutputFolder, storage_error
+from cocoscli.engine.files import FATAL, storage_error
+from cocoscli.engine.manifest import DONE, FAILED, Finished
+from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.parallel import read_in_order
 from cocoscli.errors import BadInput, CocosError
 

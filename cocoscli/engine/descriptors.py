@@ -20,9 +20,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cocoscli.data.conditions import IGNORE, check_ids
+from cocoscli.engine.files import PRIVATE
 from cocoscli.errors import BadInput, CocosError
 
-LAYOUT_STORE = "_cocos/layouts.npy"
+LAYOUT_STORE = f"{PRIVATE}/layouts.npy"
 """Where `cocos prepare` keeps layout descriptors in its output folder."""
 GRID = 4
 LIMIT = 512

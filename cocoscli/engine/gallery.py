@@ -7,8 +7,9 @@ from itertools import islice
 from pathlib import Path
 
 from cocoscli.data.pairs import All
+from cocoscli.engine.files import PRIVATE
 from cocoscli.engine.items import PairReader
-from cocoscli.engine.output import DONE, PRIVATE, digest, latest_rows
+from cocoscli.engine.manifest import DONE, digest, latest_rows
 from cocoscli.report import Picture, Row, write_gallery, write_matrix
 
 

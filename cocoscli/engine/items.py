@@ -19,7 +19,7 @@ from cocoscli.data.pairs import Nearest, Pairing
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
-from cocoscli.engine.output import safe_name
+from cocoscli.engine.files import safe_name
 from cocoscli.errors import BadInput, CocosError, UsageError
 
 RESIDENT = 64

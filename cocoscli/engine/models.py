@@ -16,8 +16,8 @@ from cocosnet.layers import fold_spectral_norm
 from cocosnet.weights import build
 
 from cocoscli.data.conditions import CONDITIONS
+from cocoscli.engine.files import storage_error
 from cocoscli.engine.memory import estimate_bytes
-from cocoscli.engine.output import storage_error
 from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe import read_recipe
 

@@ -1,55 +1,33 @@
 """A folder of results: whole files, one manifest row an item, one run at a time.
 
-a/x.jpg.png      results in the mirrored tree, full names kept
-manifest.jsonl   a row a work item; the latest row of a key counts
-run.toml         the settings that decide the results
-index.html       the gallery; its parts and the lock lie in _cocos/
+    a/x.jpg.png      results in the mirrored tree, full names kept
+    manifest.jsonl   a row a work item; the latest row of a key counts
+    run.toml         the settings that decide the results
+    index.html       the gallery; its parts and the lock lie in _cocos/
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
 import os
-import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import tomli_w
 
 from cocoscli.data.wording import shown
+from cocoscli.engine.files import PRIVATE, TEMPORARY, safe_name, storage_error, whole_file
+from cocoscli.engine.manifest import MANIFEST, read_manifest, repair
 from cocoscli.errors import CocosError
 
-MANIFEST = "manifest.jsonl"
 RUN = "run.toml"
-PRIVATE = "_cocos"
-TEMPORARY = f"{PRIVATE}/tmp"
 SHARDS_DONE = f"{PRIVATE}/shards.jsonl"
 """The record of whole shards; see `shardset`."""
-DONE, FAILED = "done", "failed"
-FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""Faults of the storage, which end the run; another fault of a file costs its item."""
-
-
-def safe_name(key: str) -> str:
-    """A key as a relative path that stays below the output folder.
-
-    Parts that would leave it (`..`, an empty name) are percent-encoded.
-    """
-    odd = {"": "%", ".": "%2E", "..": "%2E%2E"}
-    return "/".join(odd.get(part, part) for part in key.split("/"))
-
-
-def digest(key: str) -> int:
-    """64 bits of a key; the manifest is indexed by them to stay small."""
-    data = key.encode("utf-8", "surrogateescape")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 class OutputFolder:
@@ -73,7 +51,7 @@ class OutputFolder:
             for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
                 left.unlink()
             self._accept(settings, overwrite)
-            _repair(self.path / MANIFEST)
+            repair(self.path / MANIFEST)
             document = {"settings": dict(settings), "record": dict(record)}
             self.write(RUN, tomli_w.dumps(document).encode("utf-8", "surrogateescape"))
             self._manifest = open(  # noqa: SIM115 (closed in close)
@@ -203,134 +181,9 @@ class OutputFolder:
         self._manifest = self._lock = None
 
 
-@contextmanager
-def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
-    """A file that appears at `target`, synced and whole, when the block ends without an error.
-
-    `folder` holds it until then; it lies on the same file system.
-    """
-    handle, temporary = tempfile.mkstemp(dir=folder)
-    try:
-        with open(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def storage_error(path: Path, error: OSError) -> CocosError:
-    """The storage's fault in words; what was written before stays."""
-    reason = error.strerror or str(error)
-    return CocosError(
-        f"{shown(path)}: the output cannot be written ({reason}).",
-        "What is already written stays; mend that and run the same command again to go on.",
-    )
-
-
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{key} was {before.get(key, 'not set')!r}, is {now.get(key, 'not set')!r}"
         for key in sorted(set(before) | set(now))
         if before.get(key) != now.get(key)
     ]
-
-
-def _repair(path: Path) -> None:
-    """Cut off a last line that a crash left without its end."""
-    if not path.exists():
-        return
-    with open(path, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 4096)
-            file.seek(start)
-            cut = file.read(end - start).rfind(b"\n")
-            if cut >= 0:
-                file.truncate(start + cut + 1)
-                return
-            end = start
-        file.truncate(0)
-
-
-def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """The manifest's rows in the order of writing; a line that is no row is passed over."""
-    try:
-        file = open(folder / MANIFEST, encoding="utf-8", errors="replace")  # noqa: SIM115
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if _is_row(row):
-                yield row
-
-
-def _is_row(row: Any) -> bool:
-    """Whether a line of a manifest is one of ours: the columns that are relied on are there."""
-    if not isinstance(row, dict) or not isinstance(row.get("key"), str):
-        return False
-    names = [row["key"], row.get("output") or ""]
-    try:
-        sizes = [len(os.fsencode(part)) for name in names for part in name.split("/")]
-    except (AttributeError, UnicodeEncodeError):
-        return False
-    whole = row.get("status") != DONE or bool(row.get("output"))
-    return whole and max(sizes) <= 255 and isinstance(row.get("input", ""), str)
-
-
-def _latest(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Digests of the manifest's keys, and which rows are the latest of their key."""
-    marks = np.fromiter((digest(row["key"]) for row in read_manifest(folder)), dtype=np.uint64)
-    latest = np.zeros(len(marks), dtype=bool)
-    _, from_end = np.unique(marks[::-1], return_index=True)
-    latest[len(marks) - 1 - from_end] = True
-    return marks, latest
-
-
-def latest_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """One row a key, the one that counts, in the order of writing."""
-    _, latest = _latest(folder)
-    return (row for row, keep in zip(read_manifest(folder), latest, strict=False) if keep)
-
-
-class Finished:
-    """The keys that need no more work, 8 bytes each.
-
-    A key whose latest row says `done` but whose file is gone needs it again.
-    """
-
-    def __init__(self, folder: Path, statuses: tuple[str, ...]) -> None:
-        def ended(row: dict[str, Any]) -> bool:
-            if row.get("status") == DONE and not (folder / str(row.get("output"))).is_file():
-                return False
-            return row.get("status") in statuses
-
-        marks, latest = _latest(folder)
-        keep = np.fromiter((ended(row) for row in read_manifest(folder)), dtype=bool)
-        self._marks = np.sort(marks[latest & keep])
-
-    def __contains__(self, key: str) -> bool:
-        mark = np.uint64(digest(key))
-        at = int(np.searchsorted(self._marks, mark))
-        return at < len(self._marks) and bool(self._marks[at] == mark)
-
-    def __len__(self) -> int:
-        return len(self._marks)
-
-
-def compact(folder: Path) -> None:
-    """Leave one row a key in the manifest, the latest."""
-    _, latest = _latest(folder)
-    if latest.all():
-        return
-    with whole_file(folder / MANIFEST, folder / TEMPORARY) as file:
-        for row in latest_rows(folder):
-            file.write((json.dumps(row, ensure_ascii=True) + "\n").encode())

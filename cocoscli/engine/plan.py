@@ -31,6 +31,7 @@ from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import mask_name, write_scenes
 from cocoscli.data.shards import is_shards
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
+from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
     Exemplars,
     PairReader,
@@ -47,7 +48,6 @@ from cocoscli.engine.models import (
     text_sha256,
     untrained_weights,
 )
-from cocoscli.engine.output import storage_error
 from cocoscli.errors import CocosError, UsageError
 
 SCENES = Path("out/scenes")

@@ -37,8 +37,8 @@ from cocoscli.engine.exemplars import (
     nothing,
     of_identity,
 )
+from cocoscli.engine.files import PRIVATE, storage_error
 from cocoscli.engine.items import parse_size
-from cocoscli.engine.output import PRIVATE, storage_error
 from cocoscli.engine.parallel import Batch, cut, read_in_order
 from cocoscli.engine.prepare import Encoding
 from cocoscli.engine.scan import Scan, Source, split_of

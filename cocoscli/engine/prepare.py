@@ -27,7 +27,9 @@ from cocoscli.data.sources import encode_sources
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import LAYOUT_STORE, DescriptorStore
 from cocoscli.engine.exemplars import Chosen, nothing
-from cocoscli.engine.output import OutputFolder, read_manifest, storage_error
+from cocoscli.engine.files import storage_error
+from cocoscli.engine.manifest import read_manifest
+from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.parallel import Batch, cut, read_in_order
 from cocoscli.engine.scan import SPLITS, Scan, Scanner, Source, scan_all
 from cocoscli.engine.shardset import Limits, Row, ShardSet

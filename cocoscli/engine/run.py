@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cocoscli.engine.batch import Pending, Plan, Work, run
-from cocoscli.engine.output import DONE, FAILED, Finished, OutputFolder, compact, storage_error
+from cocoscli.engine.files import storage_error
+from cocoscli.engine.manifest import DONE, FAILED, Finished, compact
+from cocoscli.engine.output import OutputFolder
 
 
 class Run:

@@ -16,7 +16,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cocoscli.data.shards import INDEX, Sample, ShardWriter
-from cocoscli.engine.output import MANIFEST, SHARDS_DONE, TEMPORARY, OutputFolder, whole_file
+from cocoscli.engine.files import TEMPORARY, whole_file
+from cocoscli.engine.manifest import MANIFEST
+from cocoscli.engine.output import SHARDS_DONE, OutputFolder
 
 SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")
 Row = dict[str, Any]

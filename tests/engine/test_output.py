@@ -8,15 +8,9 @@ import os
 
 import pytest
 
-from cocoscli.engine.output import (
-    MANIFEST,
-    Finished,
-    OutputFolder,
-    compact,
-    latest_rows,
-    read_manifest,
-    safe_name,
-)
+from cocoscli.engine.files import safe_name
+from cocoscli.engine.manifest import MANIFEST, Finished, compact, latest_rows, read_manifest
+from cocoscli.engine.output import OutputFolder
 from cocoscli.errors import CocosError
 
 SETTINGS = {"size": "64", "seed": 0, "exemplar": "/a\nb/caf\udce9"}

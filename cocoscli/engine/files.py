@@ -1,0 +1,58 @@
+"""Files that appear whole, names that stay inside, and the storage's faults in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from cocoscli.data.wording import shown
+from cocoscli.errors import CocosError
+
+PRIVATE = "_cocos"
+"""The folder of an output folder that holds what is ours alone."""
+TEMPORARY = f"{PRIVATE}/tmp"
+FATAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Faults of the storage, which end the run; another fault of a file costs its item."""
+
+
+def safe_name(key: str) -> str:
+    """A key as a relative path that stays below the output folder.
+
+    Parts that would leave it (`..`, an empty name) are percent-encoded.
+    """
+    odd = {"": "%", ".": "%2E", "..": "%2E%2E"}
+    return "/".join(odd.get(part, part) for part in key.split("/"))
+
+
+@contextmanager
+def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
+    """A file that appears at `target`, synced and whole, when the block ends without an error.
+
+    `folder` holds it until then; it lies on the same file system.
+    """
+    handle, temporary = tempfile.mkstemp(dir=folder)
+    try:
+        with open(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def storage_error(path: Path, error: OSError) -> CocosError:
+    """The storage's fault in words; what was written before stays."""
+    reason = error.strerror or str(error)
+    return CocosError(
+        f"{shown(path)}: the output cannot be written ({reason}).",
+        "What is already written stays; mend that and run the same command again to go on.",
+    )
