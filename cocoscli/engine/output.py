@@ -1,9 +1,9 @@
 """A folder of results: whole files, one manifest row an item, one run at a time.
 
-    a/x.jpg.png      results in the mirrored tree, full names kept
-    manifest.jsonl   a row a work item; the latest row of a key counts
-    run.toml         the settings that decide the results
-    index.html       the gallery; its parts and the lock lie in _cocos/
+a/x.jpg.png      results in the mirrored tree, full names kept
+manifest.jsonl   a row a work item; the latest row of a key counts
+run.toml         the settings that decide the results
+index.html       the gallery; its parts and the lock lie in _cocos/
 """
 
 from __future__ import annotations

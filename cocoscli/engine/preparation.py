@@ -40,7 +40,6 @@ from cocoscli.engine.exemplars import (
 from cocoscli.engine.files import PRIVATE, storage_error
 from cocoscli.engine.items import parse_size
 from cocoscli.engine.parallel import Batch, cut, read_in_order
-from cocoscli.engine.prepare import Encoding
 from cocoscli.engine.scan import Scan, Source, split_of
 from cocoscli.engine.shardset import Limits
 from cocoscli.errors import BadInput, CocosError, UsageError
@@ -48,6 +47,16 @@ from cocoscli.errors import BadInput, CocosError, UsageError
 SCENES = Path("out/scenes-dataset")
 SCENE_COUNT = 200
 FEATURE_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How photos are stored."""
+
+    size: tuple[int, int] | None = (286, 286)
+    """(width, height); None keeps each photo's own."""
+    format: str = "jpg"
+    quality: int = 95
 
 
 @dataclass(frozen=True, kw_only=True)

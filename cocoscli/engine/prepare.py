@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,28 +31,16 @@ from cocoscli.engine.files import storage_error
 from cocoscli.engine.manifest import read_manifest
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.parallel import Batch, cut, read_in_order
+from cocoscli.engine.preparation import Encoding, Preparation
 from cocoscli.engine.scan import SPLITS, Scan, Scanner, Source, scan_all
 from cocoscli.engine.shardset import Limits, Row, ShardSet
 from cocoscli.errors import BadInput
-
-if TYPE_CHECKING:
-    from cocoscli.engine.preparation import Preparation
 
 BATCH = 8
 """Items that a reading process hands over at once."""
 KEPT = 256
 """Encoded exemplars that a process keeps."""
 USED, SKIPPED, FAILED = STATUSES = ("used", "skipped", "failed")
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How photos are stored."""
-
-    size: tuple[int, int] | None = (286, 286)
-    """(width, height); None keeps each photo's own."""
-    format: str = "jpg"
-    quality: int = 95
 
 
 class Encoder:
