@@ -187,3 +187,15 @@ class PhotoLayout(Layout):
 
     def _own_item(self, photo: Path) -> Path | None:
         return photo if os.path.exists(photo) else None
+
+
+class PointsLayout(PhotoLayout):
+    """A layout of photos whose points may lie in one file for all."""
+
+    keypoints: Path | None
+
+    def at(self, root: Path) -> Layout:
+        """With `keypoints.json` of the dataset at `root`, if it is there and none was given."""
+        file = root / "keypoints.json"
+        found = self.keypoints is None and os.path.isfile(file)
+        return self.configured(keypoints=file) if found else self

@@ -12,7 +12,7 @@ import numpy as np
 from cocoscli.data import conditions
 from cocoscli.data.images import ColorTable, Size, read_labels
 from cocoscli.data.keypoints import lookup
-from cocoscli.data.layout import Layout, PhotoLayout
+from cocoscli.data.layout import Layout, PointsLayout
 from cocoscli.data.layouts_labels import small
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, pack_parts
@@ -84,7 +84,7 @@ class FaceMaskLayout(Layout):
 
 
 @dataclass(frozen=True)
-class FaceEdgeLayout(PhotoLayout):
+class FaceEdgeLayout(PointsLayout):
     """CelebAMask-HQ: photos, and a black-and-white mask a face part; landmarks where given."""
 
     name: str = "celebahq-edge"
@@ -100,12 +100,6 @@ class FaceEdgeLayout(PhotoLayout):
     folders = (FACE_PHOTOS,)
     partners = (FACE_PARTS,)
     kinds = ("celebahq-edge", "face-edges")
-
-    def at(self, root: Path) -> Layout:
-        """With the file of landmarks at `root`, if one is there and none was given."""
-        file = root / "keypoints.json"
-        found = self.keypoints is None and os.path.isfile(file)
-        return self.configured(keypoints=file) if found else self
 
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None

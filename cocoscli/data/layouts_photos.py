@@ -10,7 +10,7 @@ import numpy as np
 
 from cocoscli.data.images import ColorTable, Size
 from cocoscli.data.keypoints import lookup, pose18, read_openpose
-from cocoscli.data.layout import Layout, PhotoLayout
+from cocoscli.data.layout import PhotoLayout, PointsLayout
 from cocoscli.data.skeleton import read_pose
 from cocoscli.data.sources import Sources
 from cocoscli.data.splits import names_of
@@ -42,7 +42,7 @@ class EdgeLayout(PhotoLayout):
 
 
 @dataclass(frozen=True)
-class PoseLayout(PhotoLayout):
+class PoseLayout(PointsLayout):
     """DeepFashion: photos below img/, poses below pose/, or a file of all poses."""
 
     name: str = "deepfashion"
@@ -60,12 +60,6 @@ class PoseLayout(PhotoLayout):
     folders = ("img",)
     partners = ("pose",)
     kinds = ("deepfashion", "pose")
-
-    def at(self, root: Path) -> Layout:
-        """With the file of all poses at `root`, if it is there and none was given."""
-        file = root / "keypoints.json"
-        found = self.keypoints is None and os.path.isfile(file)
-        return self.configured(keypoints=file) if found else self
 
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
