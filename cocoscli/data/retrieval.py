@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cocoscli.data.search import Codes, Found
 
-QUERIES = ("photo", "generated", "layout", "random", "identity")
+QUERIES = ("photo", "generated", "layout", "random", "identity", "references", "none")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,31 @@ class Retrieval:
     def of(cls, found: Found, query: str, split: str) -> Retrieval:
         """What was found for the queries of one split."""
         return cls(*found, query, leaks(query, split))
+
+    @classmethod
+    def nothing(cls, count: int) -> Retrieval:
+        """No exemplars for `count` queries."""
+        return cls(*not_found(count, 0), "none", False)
+
+    def each(self, q: int) -> Iterator[tuple[int, float]]:
+        """(row of the database, score) of query q's exemplars, best first."""
+        for j, score in zip(self.indices[q].tolist(), self.scores[q].tolist(), strict=True):
+            if j >= 0:
+                yield j, score
+
+    def ends(self) -> Retrieval:
+        """The first and the last of each list, as the release trains with."""
+        if self.indices.shape[1] <= 2:
+            return self
+        last = np.maximum((self.indices >= 0).sum(axis=1) - 1, 1)
+        columns = np.stack([np.zeros_like(last), last], axis=1)
+        indices, scores = (np.take_along_axis(x, columns, 1) for x in (self.indices, self.scores))
+        return replace(self, indices=indices, scores=scores)
+
+
+def not_found(count: int, k: int) -> Found:
+    """The answer to `count` queries where nothing is: -1 and -inf."""
+    return np.full((count, k), -1, np.int32), np.full((count, k), -np.inf, np.float32)
 
 
 def leaks(query: str, split: str) -> bool:

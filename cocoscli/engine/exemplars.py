@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from cocoscli.data.references import identity_pattern, read_identities, read_references
-from cocoscli.data.retrieval import allowed_rows, codes_of, draw, in_groups, leaks
+from cocoscli.data.retrieval import (
+    Retrieval,
+    allowed_rows,
+    codes_of,
+    draw,
+    in_groups,
+    not_found,
+)
 from cocoscli.data.search import Found, top_k
 from cocoscli.engine.scan import SPLITS, Scan, Source
 from cocoscli.errors import CocosError, UsageError
@@ -18,63 +24,29 @@ from cocoscli.errors import CocosError, UsageError
 STRATEGIES = ("layout", "features", "identity", "random", "none")
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The exemplars of every item, best first."""
-
-    indices: np.ndarray
-    """(N,m) int32 items, -1 for none."""
-    scores: np.ndarray
-    """(N,m) float32."""
-    query: str
-    """How they were asked for: one of `retrieval.QUERIES`, `references` or `none`."""
-    leaking: bool = False
-    """Whether a test photo itself was the query, so that the truth took part."""
-
-    def of(self, i: int) -> Iterator[tuple[int, float]]:
-        for j, score in zip(self.indices[i].tolist(), self.scores[i].tolist(), strict=True):
-            if j >= 0:
-                yield j, score
-
-    def ends(self) -> Chosen:
-        """The first and the last of each list, as the release trains with."""
-        width = self.indices.shape[1]
-        if width <= 2:
-            return self
-        last = np.maximum((self.indices >= 0).sum(axis=1) - 1, 1)
-        rows = np.arange(len(self.indices))
-        columns = np.stack([np.zeros_like(last), last], axis=1)
-        return Chosen(
-            self.indices[rows[:, None], columns], self.scores[rows[:, None], columns],
-            self.query, self.leaking,
-        )  # fmt: skip
-
-
-def nothing(count: int) -> Chosen:
-    return Chosen(np.full((count, 0), -1, np.int32), np.zeros((count, 0), np.float32), "none")
-
-
 Search = Callable[[np.ndarray, np.ndarray], Found]
 """Items that ask and items that may be given -> what was found."""
 
 
-def by_split(scan: Scan, k: int, query: str, search: Search) -> Chosen:
+def by_split(scan: Scan, k: int, query: str, search: Search) -> Retrieval:
     """Search split by split: training gives to all, and to itself only from training."""
     names = np.array(SPLITS)[scan.splits]
-    indices = np.full((len(names), k), -1, np.int32)
-    scores = np.zeros((len(names), k), np.float32)
+    indices, scores = not_found(len(names), k)
     leaking = False
-    for split in np.unique(names):
+    for split in map(str, np.unique(names)):
         asked = ((names == split) & scan.usable).nonzero()[0]
-        given = allowed_rows(names, str(split))
+        given = allowed_rows(names, split)
         given = given[scan.usable[given]]
-        if len(asked) and len(given):
-            indices[asked], scores[asked] = search(asked, given)
-        leaking |= leaks(query, str(split))
-    return Chosen(indices, np.where(indices < 0, 0, scores), query, leaking)
+        some = len(asked) and len(given)
+        part = Retrieval.of(
+            search(asked, given) if some else not_found(len(asked), k), query, split
+        )
+        indices[asked], scores[asked] = part.indices, part.scores
+        leaking |= part.leaking
+    return Retrieval(indices, scores, query, leaking)
 
 
-def nearest(scan: Scan, vectors: np.ndarray, k: int, query: str, asked_by: np.ndarray) -> Chosen:
+def nearest(scan: Scan, vectors: np.ndarray, k: int, query: str, asked_by: np.ndarray) -> Retrieval:
     """By descriptors (N,D): `asked_by` are those of the queries, the vectors themselves or those
     of a plain translation's outputs."""
 
@@ -85,7 +57,7 @@ def nearest(scan: Scan, vectors: np.ndarray, k: int, query: str, asked_by: np.nd
     return by_split(scan, k, query, search)
 
 
-def drawn(source: Source, scan: Scan, k: int, seed: int) -> Chosen:
+def drawn(source: Source, scan: Scan, k: int, seed: int) -> Retrieval:
     """By chance, from the seed and the name of each."""
     return by_split(scan, k, "random", _draw(source, scan, k, seed))
 
@@ -99,7 +71,7 @@ def _draw(source: Source, scan: Scan, k: int, seed: int) -> Search:
     return search
 
 
-def of_identity(source: Source, scan: Scan, k: int, seed: int, identity: str) -> Chosen:
+def of_identity(source: Source, scan: Scan, k: int, seed: int, identity: str) -> Retrieval:
     """Other images of the same person (or thing): `identity` is a CSV file or a pattern."""
     name_of = _table(Path(identity)) if Path(identity).is_file() else identity_pattern(identity)
     groups = codes_of(name_of(name) for name in source.names)
@@ -123,7 +95,7 @@ def _table(path: Path) -> Callable[[str], str | None]:
     return lambda name: names.get(name) or names.get(Path(name).name)
 
 
-def from_references(source: Source, path: Path) -> Chosen:
+def from_references(source: Source, path: Path) -> Retrieval:
     """As a released `*_ref.txt` says: names below the root, or of its photos."""
     index = {name: i for i, name in enumerate(source.names)}
     for i in range(len(source)):
@@ -142,7 +114,8 @@ def from_references(source: Source, path: Path) -> Chosen:
     if not rows:
         raise CocosError(f"{path}: no references in it.", "Write query,exemplar,... lines.")
     width = max(map(len, rows.values()))
-    indices = np.full((len(source), width), -1, np.int32)
+    indices, scores = not_found(len(source), width)
     for i, chosen in rows.items():
         indices[i, : len(chosen)] = chosen
-    return Chosen(indices, np.zeros(indices.shape, np.float32), "references")
+        scores[i, : len(chosen)] = 0
+    return Retrieval(indices, scores, "references", False)

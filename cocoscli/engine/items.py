@@ -15,7 +15,7 @@ from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.images import is_image, read_photo
 from cocoscli.data.inputs import Inputs, ShardInputs
 from cocoscli.data.layout import Layout
-from cocoscli.data.pairs import Nearest, Pairing
+from cocoscli.data.pairs import Nearest, Pairing, label_grid
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
@@ -101,10 +101,8 @@ class Exemplars:
 
     def label_maps(self) -> np.ndarray:
         """(E, GRID, GRID): what `nearest` compares. Raises BadInput."""
-        from cocoscli.data.pairs import label_grid
-
-        return np.stack([label_grid(self.reader.read(self.item(j), None)[0])
-                         for j in range(len(self))])  # fmt: skip
+        maps = (self.reader.read(self.item(j), None)[0] for j in range(len(self)))
+        return np.stack([label_grid(labels) for labels in maps])
 
 
 def find_exemplars(spec: str, layout: Layout) -> tuple[Path, tuple[str, ...]]:

@@ -19,6 +19,7 @@ from cocoscli.data.filelist import FileList
 from cocoscli.data.images import read_photo
 from cocoscli.data.layout import Layout
 from cocoscli.data.layouts import LAYOUTS, detect
+from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.scenes import CLASSES, write_dataset
 from cocoscli.data.walking import contents
 from cocoscli.data.wording import shown
@@ -30,11 +31,9 @@ from cocoscli.engine.descriptors import (
 )
 from cocoscli.engine.exemplars import (
     STRATEGIES,
-    Chosen,
     drawn,
     from_references,
     nearest,
-    nothing,
     of_identity,
 )
 from cocoscli.engine.files import PRIVATE, storage_error
@@ -128,11 +127,11 @@ class Preparation:
             digest.update(os.fsencode(name) + b"\0")
         return f"{len(self.source)} (sha256 {digest.hexdigest()[:16]})"
 
-    def choose(self, scan: Scan, folder: Path, workers: int) -> Chosen:
+    def choose(self, scan: Scan, folder: Path, workers: int) -> Retrieval:
         """The exemplars of every item. Raises CocosError."""
         o, count = self.options, len(self.source)
         if self.strategy == "none":
-            return nothing(count)
+            return Retrieval.nothing(count)
         if self.strategy == "random":
             chosen = drawn(self.source, scan, o.top, o.seed)
         elif self.strategy == "identity":
@@ -146,7 +145,7 @@ class Preparation:
             chosen = from_references(self.source, Path(self.strategy))
         return chosen if o.keep_all else chosen.ends()
 
-    def _by_features(self, scan: Scan, folder: Path, workers: int) -> Chosen:
+    def _by_features(self, scan: Scan, folder: Path, workers: int) -> Retrieval:
         from cocosnet.features import load_features, load_torchvision
 
         o = self.options

@@ -22,11 +22,11 @@ import numpy as np
 import cocoscli
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.images import read_photo
+from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.shards import INDEX, SCHEMA, Sample, encode_key
 from cocoscli.data.sources import encode_sources
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import LAYOUT_STORE, DescriptorStore
-from cocoscli.engine.exemplars import Chosen, nothing
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.manifest import read_manifest
 from cocoscli.engine.output import OutputFolder
@@ -47,7 +47,7 @@ class Encoder:
     """Encodes samples; held by the reading processes."""
 
     def __init__(
-        self, source: Source, encoding: Encoding, scan: Scan, chosen: Chosen, dedupe: bool
+        self, source: Source, encoding: Encoding, scan: Scan, chosen: Retrieval, dedupe: bool
     ) -> None:
         self.source, self.encoding, self.scan, self.chosen = source, encoding, scan, chosen
         self.originals = scan.originals() if dedupe else None
@@ -73,7 +73,7 @@ class Encoder:
     def _sample(self, i: int, split: str) -> Sample:
         members = dict(self._pair(i))
         exemplars: list[dict[str, Any]] = []
-        for j, score in self.chosen.of(i):
+        for j, score in self.chosen.each(i):
             try:
                 pair = self._pair(j)
             except (BadInput, OSError):  # it has a row of its own
@@ -153,7 +153,7 @@ def skipped_rows(source: Source) -> Iterator[Row]:
 
 
 def index_values(
-    source: Source, scan: Scan, chosen: Chosen, shards: ShardSet, settings: Mapping[str, Any]
+    source: Source, scan: Scan, chosen: Retrieval, shards: ShardSet, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`index.json`: counts, classes, settings and hashes."""
     rows = [s for s in shards.done if s.name]
@@ -193,7 +193,7 @@ def check_items(plan: Preparation, workers: int) -> Work:
     """Read and encode every item as `prepare_shards` would, and write nothing."""
     source = plan.source
     scan = Scan(np.ones(len(source), np.int64), plan.splits())
-    encoder = Encoder(source, plan.encoding, scan, nothing(len(source)), dedupe=False)
+    encoder = Encoder(source, plan.encoding, scan, Retrieval.nothing(len(source)), dedupe=False)
     counts: Counter[str] = Counter()
 
     def rows() -> Iterator[Row]:
