@@ -5,7 +5,7 @@ out = model(input, exemplar)
 """
 
 from cocosnet import presets
-from cocosnet.config import ConditionSchema, DiscriminatorConfig, ModelConfig
+from cocosnet.config import ConditionSchema, DiscriminatorConfig, LossConfig, ModelConfig
 from cocosnet.correspondence import ExemplarBank, InputFeatures, Match
 from cocosnet.discriminator import Discriminator
 from cocosnet.model import CoCosNet, Output
@@ -19,6 +19,7 @@ __all__ = [
     "DiscriminatorConfig",
     "ExemplarBank",
     "InputFeatures",
+    "LossConfig",
     "Match",
     "ModelConfig",
     "Output",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ MINIMUM = 64
 """The smallest height or width: reflection padding needs more than one cell at 1/32."""
 STRIDE = 4
 """Matching happens on a grid of 1/4 of the image (64x64 for 256 px, Appendix E)."""
+FEATURE_LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
+"""The VGG layers that losses compare, shallow to deep."""
 LARGEST = 65536
 """The most channels that a layer's width or a condition may ask for."""
 
@@ -115,6 +118,59 @@ class DiscriminatorConfig:
     width: int = 64
     spectral_ends: bool = False
     """Spectral norm on the first and last convolution too (the paper's, not the release's)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The terms of Eq. 14: their weights, and what the paper and the release define apart.
+
+    A weight of 0 leaves a term out. `presets` has the paper's and the released ones.
+    """
+
+    form: Form
+    """Whose definitions: the paper's, or the released code's."""
+    feat: float
+    """Eq. 8, L1 of features; only where the exemplar is a pseudo one."""
+    perc: float
+    """Eq. 10: L1 in the paper's form, squares in the release's."""
+    perc_layer: str = "relu4_2"
+    context: float = 10.0
+    """Eq. 11."""
+    context_layers: Mapping[str, float]
+    """What each layer of Eq. 11 weighs."""
+    context_bandwidth: float = 0.1
+    """h of Eq. 11's affinities."""
+    domain: float = 10.0
+    """Eq. 9."""
+    reg: float = 0.0
+    """Eq. 12."""
+    adversarial: float = 10.0
+    """Eq. 13, in the generator's share."""
+    discriminator_features: float = 0.0
+    """L1 of the discriminator's features of result and photo (the release's)."""
+    mask: float = 0.0
+    """Cross-entropy of the warped exemplar's mask (Appendix E)."""
+    warp_self: float = 0.0
+    """L1 of the warp and the photo for pseudo exemplars (the release's, for DeepFashion)."""
+
+    def __post_init__(self) -> None:
+        if self.form not in ("paper", "released"):
+            raise ValueError(f"form is {self.form!r}, expected 'paper' or 'released'")
+        weights = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        weights |= {f"context_layers.{k}": v for k, v in self.context_layers.items()}
+        for name, value in weights.items():
+            if isinstance(value, float | int) and not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value!r}, expected a number from 0 up")
+        if self.context_bandwidth == 0:
+            raise ValueError("context_bandwidth is 0, expected a positive number")
+        for layer in (self.perc_layer, *self.context_layers):
+            if layer not in FEATURE_LAYERS:
+                raise ValueError(
+                    f"feature layer {layer!r}, expected one of {', '.join(FEATURE_LAYERS)}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "context_layers": dict(self.context_layers)}
 
 
 @dataclass(frozen=True, kw_only=True)
