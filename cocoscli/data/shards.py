@@ -189,6 +189,8 @@ class ShardList:
         self.paths = list(paths)
         if not self.paths:
             raise CocosError("no shards are named.", "Give shards that `cocos prepare` wrote.")
+        self.counts = [0] * len(self.paths)
+        """Samples of each shard."""
         self._places = FileList(json.dumps(place) for place in self._scan())
         if not len(self._places):
             raise CocosError(f"{shown(self.paths[0])}: no samples in it.", "Prepare it again.")
@@ -198,17 +200,23 @@ class ShardList:
 
     def _scan(self) -> Iterator[dict[str, Any]]:
         for number, path in enumerate(self.paths):
-            place: dict[str, Any] = {}
-            for name, offset, size in _members(path):
-                key, _, suffix = name.rpartition("/")[2].partition(".")
-                key = f"{name.rpartition('/')[0]}/{key}".lstrip("/")
-                if place.get("key") != key:
-                    if place:
-                        yield place
-                    place = {"shard": number, "key": key, "members": {}}
-                place["members"][suffix.lower()] = [offset, size]
-            if place:
-                yield place
+            for place in self._samples(path):
+                self.counts[number] += 1
+                yield {"shard": number, **place}
+
+    @staticmethod
+    def _samples(path: Path) -> Iterator[dict[str, Any]]:
+        place: dict[str, Any] = {}
+        for name, offset, size in _members(path):
+            key, _, suffix = name.rpartition("/")[2].partition(".")
+            key = f"{name.rpartition('/')[0]}/{key}".lstrip("/")
+            if place.get("key") != key:
+                if place:
+                    yield place
+                place = {"key": key, "members": {}}
+            place["members"][suffix.lower()] = [offset, size]
+        if place:
+            yield place
 
     def key(self, i: int) -> str:
         """The source path of sample i."""

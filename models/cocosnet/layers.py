@@ -177,15 +177,16 @@ def initialise(module: nn.Module) -> None:
             nn.init.xavier_normal_(child.get_parameter(name), gain=0.02)
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
-            if normed:
-                _settle(child)
+    settle_spectral_norm(module)
 
 
 @torch.no_grad()
-def _settle(conv: nn.Conv2d, iterations: int = 15) -> None:
-    """Let the spectral norm find a new weight's singular vectors: a step a reading in training."""
-    mode = conv.training
-    conv.train()
-    for _ in range(iterations):
-        _ = conv.weight
-    conv.train(mode)
+def settle_spectral_norm(module: nn.Module, iterations: int = 15) -> None:
+    """Let spectral norms find new weights' singular vectors: a step a reading in training."""
+    for child in module.modules():
+        if parametrize.is_parametrized(child, "weight"):
+            mode = child.training
+            child.train()
+            for _ in range(iterations):
+                _ = child.weight
+            child.train(mode)

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from cocosnet.config import ConditionSchema, ModelConfig
+from cocosnet.layers import settle_spectral_norm
 from cocosnet.model import CoCosNet
 
 FORMAT = "cocosnet-1"
@@ -156,9 +158,10 @@ def load(
     with safe_open(path, framework="pt") as file:
         # Copies: tensors that share the file's mapping would keep all of it resident.
         tensors = {
-            key: (_folded(file, key) if fold and key not in header.shapes else file.get_tensor(key))
+            key: (_folded(file.get_tensor, key) if fold and key not in header.shapes
+                  else file.get_tensor(key))
             for key in expected
-        }
+        }  # fmt: skip
         tensors = {
             key: x.to(device, wanted if x.is_floating_point() else None, copy=True)
             for key, x in tensors.items()
@@ -194,12 +197,46 @@ def folded_shapes(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ..
     return out
 
 
-def _folded(file: Any, key: str) -> Tensor:
+def _folded(tensor: Callable[[str], Tensor], key: str) -> Tensor:
     """W / sigma with sigma = u . (W v), as torch's spectral norm in evaluation."""
     base = key.removesuffix(".weight")
-    weight = file.get_tensor(base + _ORIGINAL).float()
-    u, v = (file.get_tensor(base + name).float() for name in _VECTORS)
+    weight = tensor(base + _ORIGINAL).float()
+    u, v = (tensor(base + name).float() for name in _VECTORS)
     return weight / torch.dot(u, weight.flatten(1) @ v)
+
+
+@torch.no_grad()
+def folded_state(model: nn.Module) -> dict[str, Tensor]:
+    """The state that the model has once its spectral norm is folded; the model stays as it is."""
+    state = model.state_dict()
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    return {
+        key: state[key] if key in state else _folded(state.__getitem__, key)
+        for key in folded_shapes(shapes)
+    }
+
+
+def load_for_training(path: str | os.PathLike[str]) -> CoCosNet:
+    """Read a checkpoint to train on, with spectral norm: folded weights are normed afresh.
+
+    Raises WeightsError.
+    """
+    model = load(path, fold=False)
+    if is_folded(model):
+        normed = CoCosNet(model.config, model.condition)
+        restore_spectral_norm(normed, model.state_dict())
+        normed.provenance = model.provenance
+        model = normed
+    return model.train()
+
+
+def restore_spectral_norm(model: nn.Module, folded: dict[str, Tensor]) -> None:
+    """Fill a spectrally normalised model with a folded state; the norm's vectors settle."""
+    own = model.state_dict()
+    for key, value in folded.items():
+        name = key if key in own else key.removesuffix(".weight") + _ORIGINAL
+        own[name].copy_(value)
+    settle_spectral_norm(model)
 
 
 def differences(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> str:

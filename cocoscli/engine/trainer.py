@@ -1,0 +1,295 @@
+"""One step of training: generator and correspondence, then the discriminator (section 3.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import cocosnet
+import torch
+from cocosnet.training import (
+    Batch,
+    Features,
+    Pass,
+    TrainingPass,
+    discriminator_terms,
+    generator_terms,
+    weighted,
+)
+from cocosnet.weights import build, folded_state
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parametrize
+
+from cocoscli.data.planes import expand
+from cocoscli.engine.device import autocast
+from cocoscli.engine.distributed import Processes
+from cocoscli.engine.loading import Loaded
+from cocoscli.errors import CocosError
+from cocoscli.recipe import Recipe
+
+EXPLODED = 1e6
+"""A weighted loss term past this ends the run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """How this run trains, as against what the recipe trains."""
+
+    device: torch.device
+    precision: str = "fp32"
+    parts: int = 1
+    """Batches that a step's gradients are accumulated over."""
+    recompute: bool = False
+    """Activation checkpointing: less memory, a third more time."""
+    compiled: bool = False
+    seed: int = 0
+    processes: Processes = Processes()
+
+
+class Diverged(CocosError):
+    """A loss is not a number, or far too large: the weights on disk are from before."""
+
+
+class Trainer:
+    """Networks, optimisers and running averages, and a step of them.
+
+    The state is a function of the recipe, the seed and the batches; `state` and `load_state` take
+    it to disk and back exactly.
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: cocosnet.CoCosNet, features: Features, machine: Machine
+    ) -> None:
+        self.recipe, self.machine, self.features = recipe, machine, features
+        device = machine.device
+        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.discriminator = _discriminator(model.config, machine.seed).to(device).train()
+        if machine.processes.world > 1 and device.type == "cuda":
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.passing: nn.Module = TrainingPass(self.model, checkpoint=machine.recompute)
+        self.judging: nn.Module = self.discriminator
+        if machine.compiled:
+            self.passing, self.judging = torch.compile(self.passing), torch.compile(self.judging)
+        if machine.processes.world > 1:
+            self.passing, self.judging = self._spread(self.passing), self._spread(self.judging)
+        o = recipe.optimiser
+        betas = (o.beta1, o.beta2)
+        self.optimisers = {
+            "generator": torch.optim.Adam(self.model.parameters(), o.lr, betas, o.eps),
+            "discriminator": torch.optim.Adam(
+                self.discriminator.parameters(), o.lr_discriminator, betas, o.eps_discriminator
+            ),
+        }
+        self.rates = {"generator": o.lr, "discriminator": o.lr_discriminator}
+        self.scaler = torch.amp.GradScaler(device.type, enabled=machine.precision == "fp16")
+        self.average = _detached(folded_state(self.model)) if recipe.schedule.ema else None
+        self.step = 0
+
+    def _spread(self, module: nn.Module) -> nn.Module:
+        ids = [self.machine.device.index] if self.machine.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+    def advance(self, parts: Sequence[Loaded], epoch: float) -> dict[str, float]:
+        """One step over this process's batches -> the weighted terms, before the update.
+
+        Raises Diverged before anything is spoiled.
+        """
+        for name, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = self.rates[name] * self.recipe.schedule.rate(epoch)
+        fakes: list[tuple[Batch, Tensor]] = []
+        terms: dict[str, float] = {}
+        self.discriminator.requires_grad_(False)
+        for last, part in _lasts(parts):
+            batch = self.batch(part, epoch)
+            with parametrize.cached(), self._apart(self.passing, last):
+                with self._precision():
+                    passed = self.passing(batch)
+                    losses = self._generator_losses(passed, batch, epoch)
+                self._backward(losses, len(parts), terms)
+            fakes.append((batch, passed.image.detach()))
+        self._update("generator", self.model, terms, parts)
+        self.discriminator.requires_grad_(True)
+        terms_d: dict[str, float] = {}
+        for (last, (batch, fake)) in _lasts(fakes):
+            with parametrize.cached(), self._apart(self.judging, last):
+                with self._precision():
+                    losses = discriminator_terms(fake, batch, self.judging)
+                self._backward(losses, len(parts), terms_d)
+        self._update("discriminator", self.discriminator, terms_d, parts)
+        self.scaler.update()
+        self.step += 1
+        self._keep_average()
+        return terms | {f"discriminator_{name}": value for name, value in terms_d.items()}
+
+    def batch(self, loaded: Loaded, epoch: float) -> Batch:
+        """Decoded samples as the networks take them, on the device."""
+        device, config = self.machine.device, self.model.config
+        condition = self._planes(loaded.condition)
+        labels = None
+        if loaded.exemplar_condition is not None:
+            labels = self._planes(loaded.exemplar_condition)
+        given = labels if config.needs_exemplar_input or config.exemplar_mask else None
+        if given is not None and not self.recipe.schedule.masks_given(epoch):
+            given = self._noise(loaded, given)
+        return Batch(
+            input=condition,
+            photo=_photo(loaded.photo, device),
+            exemplar=_photo(loaded.exemplar, device),
+            exemplar_input=given,
+            exemplar_labels=labels,
+            pseudo=loaded.pseudo.to(device),
+        )
+
+    def _planes(self, arrays: Tensor) -> Tensor:
+        condition = self.model.condition
+        arrays = arrays.to(self.machine.device, non_blocking=True)
+        return expand(arrays, condition.kind, condition.channels)
+
+    def _noise(self, loaded: Loaded, like: Tensor) -> Tensor:
+        """What stands for the exemplars' masks after warm-up (Appendix E), a seed a sample."""
+        planes = []
+        for position in loaded.positions:
+            generator = torch.Generator().manual_seed(hash((self.machine.seed, position)) % 2**63)
+            planes.append(torch.randn(like.shape[1:], generator=generator))
+        return (torch.stack(planes) * self.recipe.schedule.mask_noise).to(like)
+
+    def _generator_losses(self, passed: Pass, batch: Batch, epoch: float) -> dict[str, Tensor]:
+        config = self.recipe.losses
+        terms = generator_terms(
+            config, passed, batch, self.discriminator, self.features,
+            total=self.machine.processes.total,
+        )  # fmt: skip
+        if config.form == "paper" and not self.recipe.schedule.masks_given(epoch):
+            terms.pop("mask", None)
+        return weighted(config, terms)
+
+    def _precision(self) -> AbstractContextManager:
+        return autocast(self.machine.precision, self.machine.device)
+
+    def _apart(self, module: nn.Module, last: bool) -> AbstractContextManager:
+        """Gradients meet across processes at a step's last part only."""
+        spread = isinstance(module, DistributedDataParallel)
+        return module.no_sync() if spread and not last else nullcontext()
+
+    def _backward(self, losses: Mapping[str, Tensor], parts: int, sums: dict[str, float]) -> None:
+        for name, loss in losses.items():
+            sums[name] = sums.get(name, 0.0) + float(loss.detach()) / parts
+        total = torch.stack(list(losses.values())).sum() / parts
+        self.scaler.scale(total).backward()
+
+    def _update(
+        self, which: str, module: nn.Module, terms: dict[str, float], parts: Sequence[Loaded]
+    ) -> None:
+        """An optimiser's step, if losses and gradients are numbers. Raises Diverged."""
+        optimiser = self.optimisers[which]
+        self.scaler.unscale_(optimiser)
+        limit = self.recipe.optimiser.clip or math.inf
+        norm = float(nn.utils.clip_grad_norm_(module.parameters(), limit))
+        bad = next((n for n, x in terms.items() if not abs(x) < EXPLODED), None)
+        if bad is None and not math.isfinite(norm) and not self.scaler.is_enabled():
+            bad = f"gradient of the {which}"
+        if self.machine.processes.any(bad is not None, self.machine.device):
+            keys = ", ".join(key for part in parts for key in part.keys[:4])
+            value = f" is {terms[bad]:g}" if bad in terms else " is not a number"
+            raise Diverged(
+                f"step {self.step}: {bad or 'a loss of another process'}{value} "
+                f"(batch: {keys}).",
+                "The checkpoints are from before. Lower optimiser.lr, set optimiser.clip=10, or "
+                "train in fp32, with --set and --resume; and look at those samples.",
+            )
+        self.scaler.step(optimiser)
+        optimiser.zero_grad(set_to_none=True)
+        terms[f"gradient_{which}"] = norm
+
+    @torch.no_grad()
+    def _keep_average(self) -> None:
+        """The running average of the folded weights and of the buffers."""
+        if self.average is None:
+            return
+        decay = min(self.recipe.schedule.ema, (1 + self.step) / (10 + self.step))
+        for name, value in folded_state(self.model).items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def deployable(self) -> cocosnet.CoCosNet:
+        """The network that is used: the average where one is kept, folded, in eval mode."""
+        state = folded_state(self.model) if self.average is None else self.average
+        model = build(self.model.config, self.model.condition, spectral=False)
+        model.load_state_dict(_detached(state), assign=True)
+        model.provenance = self.model.provenance
+        return model.eval()
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that the next step depends on: tensors by name, and numbers."""
+        tensors = {f"model/{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"discriminator/{k}": v for k, v in self.discriminator.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in (self.average or {}).items()}
+        for name, optimiser in self.optimisers.items():
+            for i, values in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser/{name}/{i}/{k}": v for k, v in values.items()}
+        return tensors, {"step": self.step, "scaler": self.scaler.state_dict()}
+
+    def load_state(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+        """Inverse of `state`. Raises ValueError where it is another network's."""
+        try:
+            self.model.load_state_dict(_below(tensors, "model"))
+            self.discriminator.load_state_dict(_below(tensors, "discriminator"))
+        except RuntimeError as error:
+            raise ValueError(str(error).splitlines()[0]) from None
+        if self.average is not None:
+            for name, value in _below(tensors, "average").items():
+                self.average[name].copy_(value)
+        for name, optimiser in self.optimisers.items():
+            values: dict[int, dict[str, Tensor]] = {}
+            for key, value in _below(tensors, f"optimiser/{name}").items():
+                i, _, what = key.partition("/")
+                values.setdefault(int(i), {})[what] = value
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": values, "param_groups": groups})
+        self.step = int(numbers["step"])
+        if numbers["scaler"]:
+            self.scaler.load_state_dict(numbers["scaler"])
+
+
+def _discriminator(config: cocosnet.ModelConfig, seed: int) -> cocosnet.Discriminator:
+    from cocosnet.layers import initialise
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)
+        discriminator = cocosnet.Discriminator(cocosnet.presets.discriminator(config))
+        initialise(discriminator)
+    return discriminator
+
+
+def new_model(recipe: Recipe, seed: int) -> cocosnet.CoCosNet:
+    """The recipe's network with the start values that follow from a seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return cocosnet.CoCosNet(recipe.model, recipe.condition).initialise()
+
+
+def _photo(pixels: Tensor, device: torch.device) -> Tensor:
+    """(B,H,W,3) uint8 -> (B,3,H,W), -1..1."""
+    pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return pixels.float() / 127.5 - 1
+
+
+def _detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: value.detach().clone() for key, value in state.items()}
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+
+
+def _lasts(items: Sequence[Any]) -> Iterator[tuple[bool, Any]]:
+    """(whether it is the last, item)."""
+    return ((i == len(items) - 1, item) for i, item in enumerate(items))
