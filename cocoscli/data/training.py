@@ -16,7 +16,7 @@ from cocoscli.data.images import read_photo
 from cocoscli.data.shards import Sample, decode_key
 from cocoscli.data.sources import build_condition, decode_sources
 from cocoscli.errors import BadInput
-from cocoscli.recipe import DataConfig
+from cocoscli.recipe import Recipe
 
 
 class TrainingItem(NamedTuple):
@@ -37,15 +37,24 @@ class TrainingItem(NamedTuple):
 
 @dataclass(frozen=True)
 class SampleReader:
-    """Reads samples of one kind of condition for one recipe."""
+    """Reads samples as a recipe says; its number of condition planes is known."""
 
-    kind: str
-    channels: int
-    size: int
-    """Side of what the network sees."""
-    config: DataConfig
-    exemplar_conditions: bool
-    """Whether the network or a loss looks at them."""
+    recipe: Recipe
+
+    @property
+    def kind(self) -> str:
+        return self.recipe.sees.kind
+
+    @property
+    def size(self) -> int:
+        """Side of what the network sees."""
+        return self.recipe.sees.size
+
+    @property
+    def exemplar_conditions(self) -> bool:
+        """Whether the network or a loss looks at them."""
+        model = self.recipe.model
+        return model.mask_mix or model.exemplar_mask or self.recipe.losses.mask > 0
 
     def training(self, sample: Sample, seed: tuple[int, ...]) -> TrainingItem:
         """A sample as training sees it: augmented, with an exemplar drawn for it. Raises BadInput.
@@ -57,7 +66,7 @@ class SampleReader:
         whole = self._augmented(self._aligned(found, "image", "condition"), rng)
         target = self._cropped(whole, rng)
         stored = found.exemplars
-        chance, given = rng.random(), self.config.exemplars
+        chance, given = rng.random(), self.recipe.data.exemplars
         if not stored or chance < given.pseudo:
             return self._item(found.key, target, self._pseudo(whole, target, rng), pseudo=True)
         number = stored[0] if chance < given.pseudo + given.first else stored[-1]
@@ -75,27 +84,27 @@ class SampleReader:
         stored = found.exemplars
         if pseudo or not stored:
             rng = np.random.default_rng(0)
-            bent = geometry.warp(target, geometry.bend(target.size, self.config.warp, rng))
+            bent = geometry.warp(target, geometry.bend(target.size, self.recipe.data.warp, rng))
             return self._item(found.key, target, bent, pseudo=True)
         names = f"exemplar.{stored[0]}", f"exemplar_condition.{stored[0]}"
         return self._item(found.key, target, self._middle(self._aligned(found, *names)), False)
 
     def _aligned(self, found: _Members, image: str, condition: str) -> Aligned:
         """A photo and its sources at the side that crops are taken from."""
-        load = (self.config.load, self.config.load)
+        load = (self.recipe.load, self.recipe.load)
         photo = read_photo(Path(found.key), None, data=found.data(image)[1])
         own = (photo.shape[1], photo.shape[0])
         suffix, data = found.data(condition)
         sources = decode_sources(self.kind, suffix, data, own, source=found.key)
         if CONDITIONS[self.kind].is_labels:
-            check_ids(sources.arrays["ids"], self.channels, source=found.key)
+            check_ids(sources.arrays["ids"], self.recipe.model.channels, source=found.key)
         if own != load:
             photo = np.array(Image.fromarray(photo).resize(load, Image.Resampling.BICUBIC))
         return Aligned(photo, sources.resized(load))
 
     def _augmented(self, item: Aligned, rng: np.random.Generator) -> Aligned:
         """Turned, zoomed, shifted, bent and recoloured, each by up to what the recipe says."""
-        c = self.config
+        c = self.recipe.data
         if c.rotate or c.scale or c.shift or c.bend:
             degrees, zoom, x, y = rng.uniform(-1, 1, 4)
             shift = (x * c.shift * item.size[0], y * c.shift * item.size[1])
@@ -111,7 +120,7 @@ class SampleReader:
         if room:
             left, top = rng.integers(0, room + 1, 2).tolist()
             item = geometry.crop(item, left, top, (self.size, self.size))
-        return geometry.flip(item) if self.config.flip and rng.random() < 0.5 else item
+        return geometry.flip(item) if self.recipe.data.flip and rng.random() < 0.5 else item
 
     def _middle(self, item: Aligned) -> Aligned:
         offset = (item.size[0] - self.size) // 2
@@ -119,7 +128,7 @@ class SampleReader:
 
     def _pseudo(self, whole: Aligned, target: Aligned, rng: np.random.Generator) -> Aligned:
         """An exemplar from the photo itself: a second crop, a flip, an elastic warp."""
-        ways = self.config.pseudo
+        ways = self.recipe.data.pseudo
         if "crop" in ways:
             exemplar = self._cropped(whole, rng)
         else:
@@ -127,7 +136,7 @@ class SampleReader:
             if "flip" in ways and rng.random() < 0.5:
                 exemplar = geometry.flip(exemplar)
         if "warp" in ways:
-            origins = geometry.bend(exemplar.size, self.config.warp, rng)
+            origins = geometry.bend(exemplar.size, self.recipe.data.warp, rng)
             exemplar = geometry.warp(exemplar, origins)
         return exemplar
 
@@ -140,9 +149,9 @@ class SampleReader:
     def _condition(self, item: Aligned, key: str) -> np.ndarray:
         array = build_condition(item.sources, item.photo)
         planes = CONDITIONS[self.kind].planes
-        if len(array) != (self.channels if planes is None else planes):
+        if len(array) != (self.recipe.model.channels if planes is None else planes):
             raise BadInput(
-                f"{key}: its condition has {len(array)} planes, expected {self.channels}.",
+                f"{key}: its condition has {len(array)} planes, expected {self.recipe.model.channels}.",
                 "Prepare the dataset with one skeleton for all.",
             )
         return array

@@ -41,11 +41,14 @@ class Loaded:
     """What was wrong with samples that others stand in for."""
 
     @staticmethod
-    def of(items: list[TrainingItem], skipped: tuple[str, ...] = ()) -> Loaded:
+    def of(
+        items: list[TrainingItem], positions: tuple[int, ...], skipped: tuple[str, ...] = ()
+    ) -> Loaded:
         conditions = [item.exemplar_condition for item in items]
         given = [c for c in conditions if c is not None]
         return Loaded(
             tuple(item.key for item in items),
+            positions,
             _stacked([item.photo for item in items]),
             _stacked([item.condition for item in items]),
             _stacked([item.exemplar for item in items]),
@@ -72,7 +75,7 @@ class TrainingData:
     def __getitem__(self, batch: Batch) -> Loaded:
         skipped: list[str] = []
         items = [self._item(position, skipped) for position in batch]
-        return Loaded.of(items, tuple(skipped))
+        return Loaded.of(items, batch, tuple(skipped))
 
     def _item(self, position: int, skipped: list[str]) -> TrainingItem:
         """The sample at a position, or the next one that can be read."""
@@ -98,13 +101,13 @@ def load_training(
     whole, parts = share
     size = whole // (parts * processes.world)
 
-    def positions() -> Iterator[Batch]:
+    def batches() -> Iterator[Batch]:
         start = step * whole + processes.rank * size
         while True:
             yield tuple(range(start, start + size))
             start += size * processes.world
 
-    return read_in_order(data, positions(), workers)
+    return read_in_order(data, batches(), workers)
 
 
 def load_held_out(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import cocosnet
+import numpy as np
 import torch
 from cocosnet.training import (
     Batch,
@@ -29,7 +30,7 @@ from cocoscli.engine.device import autocast
 from cocoscli.engine.distributed import Processes
 from cocoscli.engine.loading import Loaded
 from cocoscli.errors import CocosError
-from cocoscli.recipe import Recipe
+from cocoscli.recipe import Recipe, Schedule
 
 EXPLODED = 1e6
 """A weighted loss term past this ends the run."""
@@ -100,7 +101,7 @@ class Trainer:
         """
         for name, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
-                group["lr"] = self.rates[name] * self.recipe.schedule.rate(epoch)
+                group["lr"] = self.rates[name] * rate(self.recipe.schedule, epoch)
         fakes: list[tuple[Batch, Tensor]] = []
         terms: dict[str, float] = {}
         self.discriminator.requires_grad_(False)
@@ -134,7 +135,7 @@ class Trainer:
         if loaded.exemplar_condition is not None:
             labels = self._planes(loaded.exemplar_condition)
         given = labels if config.needs_exemplar_input or config.exemplar_mask else None
-        if given is not None and not self.recipe.schedule.masks_given(epoch):
+        if given is not None and not masks_given(self.recipe.schedule, epoch):
             given = self._noise(loaded, given)
         return Batch(
             input=condition,
@@ -154,7 +155,8 @@ class Trainer:
         """What stands for the exemplars' masks after warm-up (Appendix E), a seed a sample."""
         planes = []
         for position in loaded.positions:
-            generator = torch.Generator().manual_seed(hash((self.machine.seed, position)) % 2**63)
+            seed = np.random.SeedSequence((self.machine.seed, position)).generate_state(1)
+            generator = torch.Generator().manual_seed(int(seed[0]))
             planes.append(torch.randn(like.shape[1:], generator=generator))
         return (torch.stack(planes) * self.recipe.schedule.mask_noise).to(like)
 
@@ -164,7 +166,7 @@ class Trainer:
             config, passed, batch, self.discriminator, self.features,
             total=self.machine.processes.total,
         )  # fmt: skip
-        if config.form == "paper" and not self.recipe.schedule.masks_given(epoch):
+        if config.form == "paper" and not masks_given(self.recipe.schedule, epoch):
             terms.pop("mask", None)
         return weighted(config, terms)
 
@@ -256,6 +258,17 @@ class Trainer:
         self.step = int(numbers["step"])
         if numbers["scaler"]:
             self.scaler.load_state_dict(numbers["scaler"])
+
+
+def rate(schedule: Schedule, epoch: float) -> float:
+    """The share of the learning rate at an epoch: constant, then linearly to 0."""
+    past = max(0.0, epoch - schedule.epochs)
+    return max(0.0, 1 - past / schedule.decay_epochs) if schedule.decay_epochs else 1.0
+
+
+def masks_given(schedule: Schedule, epoch: float) -> bool:
+    """Whether exemplars' true masks are given (Appendix E's warm-up), or noise."""
+    return schedule.mask_epochs == 0 or epoch < schedule.mask_epochs
 
 
 def _discriminator(config: cocosnet.ModelConfig, seed: int) -> cocosnet.Discriminator:

@@ -64,6 +64,14 @@ def save(model: CoCosNet, path: str | os.PathLike[str], dtype: torch.dtype | Non
         "provenance": json.dumps(model.provenance),
         "folded": json.dumps(is_folded(model)),
     }
+    save_tensors(tensors, path, metadata)
+
+
+def save_tensors(
+    tensors: dict[str, Tensor], path: str | os.PathLike[str], metadata: dict[str, str]
+) -> None:
+    """Write a safetensors file that appears only whole; OSError where the storage fails."""
+    path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     try:
