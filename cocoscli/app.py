@@ -14,6 +14,7 @@ from cocoscli import console
 from cocoscli.commands import weights
 from cocoscli.commands.demo import demo
 from cocoscli.commands.prepare import prepare
+from cocoscli.commands.train import train
 from cocoscli.commands.translate import translate
 from cocoscli.data.wording import one_line
 from cocoscli.errors import CocosError
@@ -51,6 +52,7 @@ def cocos(
 
 
 app.command()(prepare)
+app.command()(train)
 app.command()(translate)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")

@@ -8,7 +8,6 @@ index.html       the gallery; its parts and the lock lie in _cocos/
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,14 @@ from typing import IO, Any
 import tomli_w
 
 from cocoscli.data.wording import shown
-from cocoscli.engine.files import PRIVATE, TEMPORARY, safe_name, storage_error, whole_file
+from cocoscli.engine.files import (
+    PRIVATE,
+    TEMPORARY,
+    safe_name,
+    storage_error,
+    take_lock,
+    whole_file,
+)
 from cocoscli.engine.manifest import MANIFEST, read_manifest, repair
 from cocoscli.errors import CocosError
 
@@ -46,7 +52,7 @@ class OutputFolder:
         CocosError.
         """
         self._make(overwrite)
-        self._take_lock()
+        self._lock = take_lock(self.path)
         try:
             for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
                 left.unlink()
@@ -91,21 +97,6 @@ class OutputFolder:
                 f"(it has no {RUN}).",
                 "Choose an empty --output, or --overwrite to write into it all the same.",
             )
-
-    def _take_lock(self) -> None:
-        try:
-            lock = open(self.path / PRIVATE / "lock", "a")  # noqa: SIM115
-        except OSError as error:
-            raise storage_error(self.path, error) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise CocosError(
-                f"{shown(self.path)}: another process is writing to this output folder.",
-                "Wait for it to end, or choose another --output.",
-            ) from None
-        self._lock = lock
 
     def _accept(self, settings: Mapping[str, Any], overwrite: bool) -> None:
         if overwrite:

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import cocosnet
 import numpy as np
 import torch
 from cocosnet.training import (
     Batch,
-    Features,
+    Extractor,
     Pass,
     TrainingPass,
     discriminator_terms,
@@ -63,7 +63,7 @@ class Trainer:
     """
 
     def __init__(
-        self, recipe: Recipe, model: cocosnet.CoCosNet, features: Features, machine: Machine
+        self, recipe: Recipe, model: cocosnet.CoCosNet, features: Extractor, machine: Machine
     ) -> None:
         self.recipe, self.machine, self.features = recipe, machine, features
         device = machine.device
@@ -110,7 +110,7 @@ class Trainer:
             with parametrize.cached(), self._apart(self.passing, last):
                 with self._precision():
                     passed = self.passing(batch)
-                    losses = self._generator_losses(passed, batch, epoch)
+                    losses = self._generator_losses(passed, batch)
                 self._backward(losses, len(parts), terms)
             fakes.append((batch, passed.image.detach()))
         self._update("generator", self.model, terms, parts)
@@ -136,11 +136,11 @@ class Trainer:
             labels = self._planes(loaded.exemplar_condition)
         given = labels if config.needs_exemplar_input or config.exemplar_mask else None
         if given is not None and not masks_given(self.recipe.schedule, epoch):
-            given = self._noise(loaded, given)
+            given, labels = self._noise(loaded, given), None
         return Batch(
             input=condition,
-            photo=_photo(loaded.photo, device),
-            exemplar=_photo(loaded.exemplar, device),
+            photo=photo_tensor(loaded.photo, device),
+            exemplar=photo_tensor(loaded.exemplar, device),
             exemplar_input=given,
             exemplar_labels=labels,
             pseudo=loaded.pseudo.to(device),
@@ -160,14 +160,10 @@ class Trainer:
             planes.append(torch.randn(like.shape[1:], generator=generator))
         return (torch.stack(planes) * self.recipe.schedule.mask_noise).to(like)
 
-    def _generator_losses(self, passed: Pass, batch: Batch, epoch: float) -> dict[str, Tensor]:
-        config = self.recipe.losses
-        terms = generator_terms(
-            config, passed, batch, self.discriminator, self.features,
-            total=self.machine.processes.total,
-        )  # fmt: skip
-        if config.form == "paper" and not masks_given(self.recipe.schedule, epoch):
-            terms.pop("mask", None)
+    def _generator_losses(self, passed: Pass, batch: Batch) -> dict[str, Tensor]:
+        config, total = self.recipe.losses, self.machine.processes.total
+        judge = self.discriminator
+        terms = generator_terms(config, passed, batch, judge, self.features, total=total)
         return weighted(config, terms)
 
     def _precision(self) -> AbstractContextManager:
@@ -288,7 +284,7 @@ def new_model(recipe: Recipe, seed: int) -> cocosnet.CoCosNet:
         return cocosnet.CoCosNet(recipe.model, recipe.condition).initialise()
 
 
-def _photo(pixels: Tensor, device: torch.device) -> Tensor:
+def photo_tensor(pixels: Tensor, device: torch.device) -> Tensor:
     """(B,H,W,3) uint8 -> (B,3,H,W), -1..1."""
     pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return pixels.float() / 127.5 - 1

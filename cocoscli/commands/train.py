@@ -1,0 +1,142 @@
+"""`cocos train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cocoscli.commands import options as o
+
+
+def train(
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", metavar="NAME|FILE", show_default="the one that fits the shards",
+            help="What to train and how; `cocos recipes` lists them.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SHARDS", show_default="./shards",
+            help="The training shards: a prepared folder, or 'train-{000000..000009}.tar'.",
+        ),
+    ] = None,
+    val: Annotated[
+        str | None,
+        typer.Option(
+            "--val", metavar="SHARDS", show_default="the val split beside them",
+            help="The shards to validate on.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="RUN", show_default="runs/NNN, the next or the unfinished one",
+            help="Folder of the run; one that is there is gone on with.",
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: losses.context=5."),
+    ] = None,
+    init: Annotated[
+        str,
+        typer.Option("--init", metavar="bundled|none|FILE", help="The weights to start from."),
+    ] = "bundled",
+    features: Annotated[
+        str,
+        typer.Option(
+            "--features", metavar="auto|FILE",
+            help="VGG weights for the losses; auto is torchvision's VGG-19.",
+        ),
+    ] = "auto",
+    max_time: Annotated[
+        float | None,
+        typer.Option(
+            "--max-time", metavar="MINUTES", min=0, show_default="10 on a CPU, else none",
+            help="Stop after this long, to go on later; 0 for no limit.",
+        ),
+    ] = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option("--max-steps", min=1, show_default="the recipe's", help="Stop at this step."),
+    ] = None,
+    accumulate: Annotated[
+        int, typer.Option("--accumulate", min=1, help="Parts that a batch is computed in.")
+    ] = 1,
+    recompute: Annotated[
+        bool,
+        typer.Option("--recompute", help="Less memory, more time: activations are made twice."),
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks (torch.compile).")
+    ] = False,
+    save_every: Annotated[
+        float, typer.Option("--save-every", metavar="MINUTES", min=0, help="Between checkpoints.")
+    ] = 5.0,
+    preview_every: Annotated[
+        int, typer.Option("--preview-every", metavar="STEPS", min=1, help="Between validations.")
+    ] = 500,
+    val_samples: Annotated[
+        int, typer.Option("--val-samples", min=2, help="Samples to validate on.")
+    ] = 64,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="Checkpoints that are kept.")] = 3,
+    change_recipe: Annotated[
+        bool, typer.Option("--change-recipe", help="Go on with a run under another recipe.")
+    ] = False,
+    device: o.Device = "auto",
+    precision: o.Precision = "auto",
+    workers: o.Workers = None,
+    seed: o.Seed = 0,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+) -> None:
+    """Train a network on prepared shards.
+
+    Running the same command again goes on where it stopped. On several GPUs:
+    torchrun --nproc-per-node 8 -m cocoscli train ...; on several nodes with
+    --nnodes and --rdzv-endpoint too.
+
+    \b
+    Example: cocos train --recipe celebahq-edge --data shards --output run
+    """
+    from cocoscli import console
+    from cocoscli.commands.translate import default_workers
+    from cocoscli.engine.distributed import join, leave
+    from cocoscli.engine.train import TrainingRun
+    from cocoscli.engine.train_plan import TrainOptions, describe, plan_training
+
+    processes, device = join(device)
+    try:
+        plan = plan_training(
+            TrainOptions(
+                data=data, val=val, recipe=recipe, changes=tuple(changes or ()), output=output,
+                init=init, features=features, change_recipe=change_recipe, device=device,
+                precision=precision, accumulate=accumulate, recompute=recompute, compiled=compiled,
+                seed=seed, workers=default_workers() if workers is None else workers,
+                max_minutes=max_time, max_steps=max_steps, save_minutes=save_every,
+                preview_steps=preview_every, val_samples=val_samples, keep=keep,
+            ),
+            processes,
+        )  # fmt: skip
+        if processes.first:
+            console.say_defaults(plan.defaults)
+            if plan.features.warning:
+                console.warn(plan.features.warning)
+        if dry_run:
+            facts = describe(plan)
+            return console.emit(facts) if json else console.table(
+                [(name, str(value)) for name, value in facts.items()])  # fmt: skip
+        last = console.train_progress(TrainingRun(plan).events(), quiet=not processes.first)
+        if processes.first:
+            summary = {"output": str(plan.output), "page": str(plan.output / "run.html"), **last}
+            if json:
+                console.emit(summary)
+            state = "finished" if last.get("finished") else "to be gone on with"
+            console.note(f"step {last['step']}, {state}; {summary['page']}")
+    finally:
+        leave()

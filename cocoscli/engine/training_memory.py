@@ -1,0 +1,62 @@
+"""How much memory training will take, roughly, before it starts."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from cocosnet import CoCosNet, Discriminator, presets
+from cocosnet.weights import build
+
+from cocoscli.engine.memory import BASE_BYTES
+from cocoscli.engine.trainer import Machine
+from cocoscli.errors import CocosError
+from cocoscli.recipe import Recipe
+
+PLANES = 200
+"""Full-size feature maps of `width` channels that a sample's step keeps (measured)."""
+FEATURE_BYTES = 1000
+"""What the features of a sample's three images take a pixel (measured with VGG-19)."""
+STATES = 4
+"""Copies of every parameter: itself, its gradient and Adam's two means."""
+
+
+def training_bytes(recipe: Recipe, machine: Machine) -> float:
+    """Peak bytes of one process."""
+    model, judge = _networks(recipe)
+    count = sum(p.numel() for p in (*model.parameters(), *judge.parameters()))
+    averaged = sum(p.numel() for p in model.parameters()) if recipe.schedule.ema else 0
+    batch = recipe.schedule.batch_size / (machine.processes.world * machine.parts)
+    wide = 4 if machine.precision == "fp32" else 2.5
+    kept = PLANES * recipe.model.width * (0.5 if machine.recompute else 1)
+    pixels = recipe.sees.size**2
+    return BASE_BYTES + 4.0 * (STATES * count + averaged) + batch * pixels * (
+        wide * kept + FEATURE_BYTES
+    )
+
+
+def _networks(recipe: Recipe) -> tuple[CoCosNet, Discriminator]:
+    with torch.device("meta"):
+        judge = Discriminator(presets.discriminator(recipe.model))
+    return build(recipe.model, recipe.condition, spectral=False), judge
+
+
+def check_memory(recipe: Recipe, machine: Machine) -> None:
+    """CocosError, with the settings that would do, where the memory there is cannot hold it."""
+    there = available_bytes(machine.device)
+    needed = training_bytes(recipe, machine)
+    if needed <= there:
+        return
+    raise CocosError(
+        f"recipe {recipe.name} takes about {needed / 1e9:.1f} GB, this machine has "
+        f"{there / 1e9:.1f} GB.",
+        "Give --accumulate N (parts of a batch, one after another), --recompute, or --set "
+        f"schedule.batch_size={max(1, recipe.schedule.batch_size // 2)}.",
+    )
+
+
+def available_bytes(device: torch.device) -> float:
+    """The memory of a device; of a CPU, the machine's."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
