@@ -4,7 +4,7 @@ model = cocosnet.load("faces.safetensors")
 out = model(input, exemplar)
 """
 
-from cocosnet import presets
+from cocosnet import losses, presets, training
 from cocosnet.config import ConditionSchema, DiscriminatorConfig, LossConfig, ModelConfig
 from cocosnet.correspondence import ExemplarBank, InputFeatures, Match
 from cocosnet.discriminator import Discriminator
@@ -27,7 +27,9 @@ __all__ = [
     "load",
     "load_discriminator",
     "load_released",
+    "losses",
     "presets",
     "read_header",
     "save",
+    "training",
 ]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocosnet import matching
-from cocosnet.config import ModelConfig
+from cocosnet.config import STRIDE, ModelConfig
 from cocosnet.domain import PaperAdaptor, PaperShared, ReleasedAdaptor, ReleasedShared
 from cocosnet.layers import Spade, add_spectral_norm
 
@@ -154,10 +154,29 @@ class Correspondence(nn.Module):
 
     def encode_exemplar(self, y: Tensor, condition: Tensor | None = None) -> ExemplarBank:
         features = self.shared.exemplar_features(self.adapt_exemplar(y, condition), condition)
-        grid = (y.shape[-2] // 4, y.shape[-1] // 4)
-        patch = self.config.warp_patch
-        colours = matching.to_patches(y) if patch else matching.to_grid(y, grid)
-        return ExemplarBank(self._describe(features), colours)
+        return ExemplarBank(self._describe(features), self._colours(y))
+
+    def match_adapted(
+        self,
+        adapted_input: Tensor,
+        adapted_exemplar: Tensor,
+        x: Tensor,
+        y: Tensor,
+        condition: Tensor | None,
+    ) -> Match:
+        """Section 3.1 past the adaptors, for both branches at once, as training takes them.
+
+        Both adaptors' results (B,4n,h,w), input x (B,K,H,W), exemplar y (B,3,H,W), its condition.
+        """
+        ours, theirs = self.shared.both(adapted_input, adapted_exemplar, x, condition)
+        bank = ExemplarBank(self._describe(theirs), self._colours(y))
+        return Match(self._describe(ours), bank, self.config)
+
+    def _colours(self, y: Tensor) -> Tensor:
+        """What Eq. 4 averages of photos (B,3,H,W): their grid of colours, or of patches."""
+        if self.config.warp_patch:
+            return matching.to_patches(y)
+        return matching.to_grid(y, (y.shape[-2] // STRIDE, y.shape[-1] // STRIDE))
 
     def _describe(self, features: Tensor) -> matching.Side:
         return matching.describe(features, self.config.match_kernel, self.config.match_norm)

@@ -7,17 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocosnet.config import ModelConfig
-from cocosnet.layers import ResidualBlock, SpadeBlock, leaky, reflect_conv
+from cocosnet.layers import Blocks, ResidualBlock, SpadeBlock, leaky, reflect_conv, single
 
 
 def channel_normalise(x: Tensor, *, centre: bool, eps: float) -> Tensor:
     """Unit L2 norm over channels at each position, after taking off the mean where `centre`.
 
-    It closes an adaptor, so that Eq. 9 cannot be met by shrinking. (B,C,H,W) -> (B,C,H,W).
+    It closes an adaptor, so that Eq. 9 cannot be met by shrinking. (B,C,H,W) -> (B,C,H,W); in fp32
+    whatever x is.
     """
+    y = single(x)
     if centre:
-        x = x - x.mean(dim=1, keepdim=True)
-    return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + eps)
+        y = y - y.mean(dim=1, keepdim=True)
+    return (y / (torch.linalg.vector_norm(y, dim=1, keepdim=True) + eps)).to(x.dtype)
 
 
 def _stem(fin: int, width: int, kernel: int) -> nn.ModuleList:
@@ -38,7 +40,7 @@ class PaperAdaptor(nn.Module):
         super().__init__()
         n = config.width
         self.convs = _stem(fin, n, config.adaptor_kernel)
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             ResidualBlock(a * n, b * n, "instance") for a, b in ((8, 8), (8, 8), (8, 4))
         )
 
@@ -47,7 +49,7 @@ class PaperAdaptor(nn.Module):
         for conv in self.convs:
             x = leaky(F.instance_norm(conv(x)))
         for block in self.blocks:
-            x = block(x)
+            x = self.blocks.run(block, x)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,7 +64,7 @@ class ReleasedAdaptor(nn.Module):
         super().__init__()
         n = config.width
         self.convs = _stem(fin, n, config.adaptor_kernel)
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             SpadeBlock(a * n, b * n, fin, config.hidden) for a, b in ((8, 8), (8, 8), (8, 4))
         )
 
@@ -72,7 +74,7 @@ class ReleasedAdaptor(nn.Module):
         for i, conv in enumerate(self.convs):
             x = F.instance_norm(conv(x if i == 0 else leaky(x)))
         for block in self.blocks:
-            x = block(x, raw)
+            x = self.blocks.run(block, x, raw)
         return x
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,6 +100,13 @@ class PaperShared(nn.Module):
 
     def exemplar_features(self, x: Tensor, condition: Tensor | None) -> Tensor:
         return self(x)
+
+    def both(
+        self, x: Tensor, y: Tensor, condition: Tensor, exemplar_condition: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both branches as one batch of 2B, which the batch norm sees as one."""
+        ours, theirs = self(torch.cat([x, y])).chunk(2)
+        return ours, theirs
 
 
 class _SharedResidual(nn.Module):
@@ -140,3 +149,10 @@ class ReleasedShared(nn.Module):
     def exemplar_features(self, x: Tensor, condition: Tensor | None) -> Tensor:
         """The same for the exemplar's branch; ValueError where its condition is missing."""
         return self.phi(self._mixed(x, condition))
+
+    def both(
+        self, x: Tensor, y: Tensor, condition: Tensor, exemplar_condition: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Both branches, one after the other."""
+        theirs = self.exemplar_features(y, exemplar_condition)
+        return self.input_features(x, condition), theirs

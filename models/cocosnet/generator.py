@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from cocosnet.config import MULTIPLE, ModelConfig
 from cocosnet.layers import (
+    Blocks,
     NonLocal,
     Spade,
     SpadeBlock,
@@ -65,7 +66,7 @@ class PaperBlock(nn.Module):
 class _Generator(nn.Module):
     """What both forms share: seven blocks that grow from 1/32 to full size, and the way out."""
 
-    blocks: nn.ModuleList
+    blocks: Blocks
     attention: NonLocal
     out: nn.Conv2d
 
@@ -76,7 +77,7 @@ class _Generator(nn.Module):
                 x = _double(x)
             if i == ATTENTION_BEFORE:
                 x = self.attention(x)
-            x = block(x, condition)
+            x = self.blocks.run(block, x, condition)
         return torch.tanh(self.out(leaky(x)))
 
 
@@ -89,7 +90,7 @@ class PaperGenerator(_Generator):
         self.code = nn.Parameter(torch.randn(1, 16 * n, 8, 8))
         self.start = nn.Conv2d(16 * n, 16 * n, 3, padding=1)
         fins = (16, *WIDTHS[:-1])
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             PaperBlock(a * n, b * n, config) for a, b in zip(fins, WIDTHS, strict=True)
         )
         self.attention = NonLocal(4 * n)
@@ -112,7 +113,7 @@ class ReleasedGenerator(_Generator):
         n, condition = config.width, 3 + config.channels
         self.start = nn.Conv2d(condition, 16 * n, 3, padding=1)
         fins = (16, *WIDTHS[:-1])
-        self.blocks = nn.ModuleList(
+        self.blocks = Blocks(
             SpadeBlock(a * n, b * n, condition, config.hidden, config.norm)
             for a, b in zip(fins, WIDTHS, strict=True)
         )

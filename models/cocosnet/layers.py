@@ -5,12 +5,18 @@ Letters: B batch, C channels, H and W height and width, N positions, K condition
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
+from torch.utils.checkpoint import checkpoint
+
+BLOCK_ELEMENTS = 2**22
+"""Entries of a matrix over pairs of positions that are held at once (16 MB in fp32)."""
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
@@ -20,6 +26,28 @@ def full_precision(x: Tensor) -> AbstractContextManager:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def single(x: Tensor) -> Tensor:
+    """x in fp32 where it is of half precision: what norms and losses are computed in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """function(*inputs), which draws no random numbers, is computed again for its gradient.
+
+    Nothing inside is kept for the backward pass but the inputs.
+    """
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def unit(centred: Tensor, whole: Tensor, dim: int = 1) -> Tensor:
+    """Vectors along `dim` at length 1; 0 where what centring left of `whole` is rounding."""
+    length = torch.linalg.vector_norm(centred, dim=dim, keepdim=True)
+    empty = length <= ROUNDING * torch.linalg.vector_norm(whole, dim=dim, keepdim=True)
+    return torch.where(empty, 0.0, centred / torch.where(empty, 1.0, length))
+
+
+ROUNDING = 1e-6
+"""Relative length below which what is left of a centred vector is rounding."""
 SLOPE = 0.2
 """Slope of every LeakyReLU."""
 
@@ -58,12 +86,13 @@ def fold_spectral_norm(module: nn.Module) -> None:
 class PositionNorm(nn.Module):
     """Eq. 5's normalisation: statistics over channels at each position.
 
-    The variance is the unbiased one, with 1e-5 added, as released.
+    The variance is the unbiased one, with 1e-5 added, as released; in fp32 whatever x is.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, dim=1, keepdim=True)
-        return (x - mean) * torch.rsqrt(variance + 1e-5)
+        whole = single(x)
+        variance, mean = torch.var_mean(whole, dim=1, keepdim=True)
+        return ((whole - mean) * torch.rsqrt(variance + 1e-5)).to(x.dtype)
 
 
 def generator_norm(kind: str, channels: int) -> nn.Module:
@@ -133,16 +162,57 @@ class ResidualBlock(nn.Module):
         return self.norm_1(self.conv_1(y)) + self.shortcut(x)
 
 
+class Blocks(nn.ModuleList):
+    """Residual blocks whose activations can be computed again in the backward pass.
+
+    Blocks with batch norm are not, for their running statistics would count a batch twice.
+    """
+
+    recompute = False
+
+    def run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        """block(*inputs). RuntimeError where the weights of a second pass would be others."""
+        if not (self.recompute and torch.is_grad_enabled()) or _has_batch_norm(block):
+            return block(*inputs)
+        _hold_weights(block)
+        return recomputed(block, *inputs)
+
+
+def _has_batch_norm(module: nn.Module) -> bool:
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+
+
+def _hold_weights(block: nn.Module) -> None:
+    """Have the spectrally normalised weights of a block ready, so that both passes find the same.
+
+    In training each reading outside `parametrize.cached()` is another power iteration.
+    """
+    for child in block.modules():
+        if parametrize.is_parametrized(child, "weight"):
+            first = child.weight
+            if child.training and child.weight is not first:
+                raise RuntimeError(
+                    "recomputing activations in training needs torch.nn.utils.parametrize.cached()"
+                    " around the forward and the backward pass"
+                )
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor, rows: int = 1024) -> Tensor:
     """softmax(query . key) . value, `rows` query positions at a time.
 
     query (B,N,C), key (B,C,M), value (B,M,D) -> (B,N,D). Rows are independent, so the result is
-    that of the dense form and the N x M matrix is never held.
+    that of the dense form and the N x M matrix is never held, for the gradient neither.
     """
+    many = query.shape[1] > rows and torch.is_grad_enabled()
     with full_precision(query):
-        key, value = key.float(), value.float()
-        parts = [torch.softmax(q.float() @ key, dim=-1) @ value for q in query.split(rows, dim=1)]
+        inputs = key.float(), value.float()
+        strips = query.float().split(rows, dim=1)
+        parts = [recomputed(_attend, q, *inputs) if many else _attend(q, *inputs) for q in strips]
     return torch.cat(parts, dim=1).to(query.dtype)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    return torch.softmax(query @ key, dim=-1) @ value
 
 
 class NonLocal(nn.Module):

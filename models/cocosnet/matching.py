@@ -11,7 +11,7 @@ product, so the 9C-wide descriptors are never built; their means and norms follo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,10 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cocosnet.config import STRIDE
-from cocosnet.layers import full_precision
-
-BLOCK_ELEMENTS = 2**22
-"""Correlations that are held at once (16 MB in fp32)."""
+from cocosnet.layers import BLOCK_ELEMENTS, ROUNDING, full_precision, recomputed, unit
 
 
 def descriptors(features: Tensor, kernel: int = 1, norm: str = "channel") -> Tensor:
@@ -40,10 +37,6 @@ def descriptors(features: Tensor, kernel: int = 1, norm: str = "channel") -> Ten
 def correlation(query: Tensor, key: Tensor, kernel: int = 1, norm: str = "channel") -> Tensor:
     """Eq. 3, dense: (B,C,H,W), (B,C,h,w) -> (B,N,n), values -1..1. For tests and small maps."""
     return descriptors(query, kernel, norm).transpose(1, 2) @ descriptors(key, kernel, norm)
-
-
-ROUNDING = 1e-6
-"""Relative length below which what is left of a centred vector is rounding."""
 
 
 class Side(NamedTuple):
@@ -97,11 +90,7 @@ def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
     x = features.float()
     if kernel == 1:
         centred = x - x.mean(dim=1 if norm == "channel" else (2, 3), keepdim=True)
-        length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
-        whole = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        empty = length <= ROUNDING * whole
-        unit = torch.where(empty, 0.0, centred / torch.where(empty, 1.0, length))
-        return Side(unit.permute(0, 2, 3, 1).contiguous(), None, None)
+        return Side(unit(centred, x).permute(0, 2, 3, 1).contiguous(), None, None)
     if norm != "channel":
         raise ValueError(f"norm {norm!r} is defined for kernel 1 only")
     values = kernel**2 * x.shape[1]
@@ -121,23 +110,24 @@ def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
     return Side(padded.permute(0, 2, 3, 1).contiguous(), mean, scale)
 
 
-def _blocks(query: Side, key: Side) -> Iterator[tuple[slice, Tensor]]:
-    """Correlations of one sample: (slice of the N positions, (rows*W, n)), a few rows at a time."""
+def _strips(query: Side, key: Side) -> list[tuple[int, int]]:
+    """Rows of the query grid, from and to, whose correlations are held at once."""
     (height, width), (h, w) = query.grid, key.grid
     rows = max(1, min(height, BLOCK_ELEMENTS // (width * h * w)))
-    pad = 2 * (query.kernel // 2)
-    columns = key.features[0].flatten(0, 1).t()
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        strip = query.features[0, top : bottom + pad]
-        m = strip.flatten(0, 1) @ columns
-        if query.mean is not None and query.scale is not None:
-            assert key.mean is not None and key.scale is not None
-            m = _nine_shifts(m.view(*strip.shape[:2], *key.features.shape[1:3])).flatten(2)
-            mean, scale = query.mean[0, top:bottom], query.scale[0, top:bottom]
-            m = torch.addr(m.flatten(0, 1), mean.flatten(), key.mean.flatten(), alpha=-1)
-            m = m * key.scale.flatten() * scale.reshape(-1, 1)
-        yield slice(top * width, bottom * width), m
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _correlate(query: Side, key: Side, top: int, bottom: int) -> Tensor:
+    """Eq. 3 of one sample for some rows of the query grid: ((bottom-top)*W, n)."""
+    strip = query.features[0, top : bottom + 2 * (query.kernel // 2)]
+    m = strip.flatten(0, 1) @ key.features[0].flatten(0, 1).t()
+    if query.mean is not None and query.scale is not None:
+        assert key.mean is not None and key.scale is not None
+        m = _nine_shifts(m.view(*strip.shape[:2], *key.features.shape[1:3])).flatten(2)
+        mean, scale = query.mean[0, top:bottom], query.scale[0, top:bottom]
+        m = torch.addr(m.flatten(0, 1), mean.flatten(), key.mean.flatten(), alpha=-1)
+        m = m * key.scale.flatten() * scale.reshape(-1, 1)
+    return m
 
 
 def _nine_shifts(p: Tensor) -> Tensor:
@@ -153,17 +143,31 @@ def warp(query: Side, key: Side, values: Tensor, temperature: float) -> Tensor:
     """Eq. 4: at each query position the softmax-weighted mean of the key's values.
 
     values (B or 1, D, h, w) lie on the key's grid; the result (B,D,H,W) on the query's. Eq. 12's
-    way back is the same with the sides exchanged.
+    way back is the same with the sides exchanged. Where the grids take more than one block, their
+    correlations are computed again for the gradient and never kept.
     """
     batch = max(len(query.features), len(key.features))
     out = []
     with full_precision(query.features):
         for i in range(batch):
             table = values[min(i, len(values) - 1)].flatten(1).t().float()
-            blocks = _blocks(query.take(i), key.take(i))
-            rows = [torch.softmax(m / temperature, dim=1) @ table for _, m in blocks]
+            inputs = query.take(i), key.take(i), table, temperature
+            strips = _strips(*inputs[:2])
+            again = len(strips) > 1 and torch.is_grad_enabled()
+            rows = [
+                recomputed(_warp, *inputs, *strip) if again else _warp(*inputs, *strip)
+                for strip in strips
+            ]
             out.append(torch.cat(rows).t().unflatten(1, query.grid))
     return torch.stack(out)
+
+
+def _warp(
+    query: Side, key: Side, table: Tensor, temperature: float, top: int, bottom: int
+) -> Tensor:
+    """Rows of Eq. 4 for one sample, with its values as a table (n,D): ((bottom-top)*W, D)."""
+    m = _correlate(query, key, top, bottom)
+    return torch.softmax(m / temperature, dim=1) @ table
 
 
 @dataclass(frozen=True)
@@ -195,16 +199,18 @@ def _statistics(query: Side, key: Side, temperature: float) -> Statistics:
     for i in range(batch):
         column_max = query.features.new_full((h * w,), -torch.inf)
         column_best = torch.zeros(h * w, dtype=torch.long, device=query.features.device)
-        for where, m in _blocks(query.take(i), key.take(i)):
+        sides = query.take(i), key.take(i)
+        for top, bottom in _strips(*sides):
+            m = _correlate(*sides, top, bottom)
             maximum, best = m.max(dim=1)
             log_p = torch.log_softmax(m / temperature, dim=1)
             entropy = -(log_p.exp() * log_p).sum(dim=1)
             for into, part in zip(rows, (best, maximum, entropy), strict=True):
                 into.append(part)
-            top, first = m.max(dim=0)
-            better = top > column_max
-            column_max = torch.where(better, top, column_max)
-            column_best = torch.where(better, first + where.start, column_best)
+            highest, first = m.max(dim=0)
+            better = highest > column_max
+            column_max = torch.where(better, highest, column_max)
+            column_best = torch.where(better, first + top * width, column_best)
         backs.append(column_best.view(h, w))
     best, maximum, entropy = (torch.cat(r).view(batch, height, width) for r in rows)
     return Statistics(best, maximum, entropy, torch.stack(backs))
