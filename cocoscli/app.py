@@ -14,6 +14,7 @@ from cocoscli import console
 from cocoscli.commands import weights
 from cocoscli.commands.demo import demo
 from cocoscli.commands.prepare import prepare
+from cocoscli.commands.recipes import recipes
 from cocoscli.commands.translate import translate
 from cocoscli.data.wording import one_line
 from cocoscli.errors import CocosError
@@ -52,6 +53,7 @@ def cocos(
 
 app.command()(prepare)
 app.command()(translate)
+app.command()(recipes)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")
 
