@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-COMMANDS = [[], ["translate"], ["demo"], ["weights"], ["weights", "import"], ["weights", "info"]]
+COMMANDS = [[], ["translate"], ["recipes"], ["demo"], ["weights"], ["weights", "import"],
+            ["weights", "info"]]  # fmt: skip
 HEAVY = ("torch", "numpy", "PIL", "webdataset", "pydantic", "scipy", "cv2", "skimage")
 
 
@@ -27,7 +28,7 @@ def test_help_says_what_and_how(desk, command):
 
 def test_every_command_is_covered_here(desk):
     listed = desk.run("--help").out.split("Commands:")[1].split()
-    assert {name for name in listed if name in ("translate", "demo", "weights")} == {
+    assert {name for name in listed if name in ("translate", "recipes", "demo", "weights")} == {
         command[0] for command in COMMANDS if command
     }
 
@@ -38,7 +39,7 @@ def test_importing_the_command_imports_nothing_heavy():
     assert python("-c", code).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [[], ["translate"]])
+@pytest.mark.parametrize("command", [[], ["translate"], ["recipes"]])
 def test_help_imports_nothing_heavy(command):
     told = python("-X", "importtime", "-m", "cocoscli", *command, "--help")
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in told.stderr.splitlines()}
@@ -67,6 +68,7 @@ def test_version():
         (["translate", "a", "--output"], "--output"),
         (["weights", "import", "x"], "--task"),
         (["weights", "info"], "FILE"),
+        (["recipes", "a", "b"], "b"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_line(desk, arguments, word):

@@ -135,7 +135,6 @@ def test_changes_are_made_together_and_in_order(write):
         ("losses.reg=-1", "losses: reg is -1.0, expected a number from 0 up"),
         ("losses.context_layers.relu9=1", "losses: feature layer 'relu9', expected one of"),
         ("schedule.batch_size=true", "should be a valid integer, not True"),
-        ("schedule.epochs=0", "schedule: epochs and decay_epochs are both 0"),
         ("schedule.mask_epochs=3", "mask_epochs needs a model that takes exemplar masks"),
         ("schedule.ema=1", "schedule.ema: should be less than 1, not 1"),
         ("optimiser.lr=nan", "optimiser.lr: should be a finite number"),
@@ -163,6 +162,12 @@ def test_a_change_that_cannot_be_is_a_usage_error(change, said):
 def test_several_faults_are_named_and_the_rest_counted():
     with pytest.raises(CocosError, match=r"mine.toml: a: unknown key; b: .*; and 2 more\."):
         recipe(a=1, b=2, c=3, d=4, e=5)
+
+
+def test_no_epoch_at_all_is_no_training():
+    assert recipe(schedule={"epochs": 0, "decay_epochs": 1}).schedule.decay_epochs == 1
+    with pytest.raises(CocosError, match="schedule: epochs and decay_epochs are both 0"):
+        recipe(schedule={"epochs": 0})
 
 
 # Files
