@@ -52,7 +52,9 @@ class Order:
 
     def _mixed(self, epoch: int, number: int, shards: np.ndarray) -> np.ndarray:
         if self._kept is None or self._kept[0] != (epoch, number):
-            samples = np.concatenate([np.arange(self._first[s], self._first[s + 1]) for s in shards])
+            samples = np.concatenate(
+                [np.arange(self._first[s], self._first[s + 1]) for s in shards]
+            )
             np.random.default_rng((self.seed, epoch, number)).shuffle(samples)
             self._kept = ((epoch, number), samples)
         return self._kept[1]

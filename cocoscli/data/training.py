@@ -148,10 +148,10 @@ class SampleReader:
 
     def _condition(self, item: Aligned, key: str) -> np.ndarray:
         array = build_condition(item.sources, item.photo)
-        planes = CONDITIONS[self.kind].planes
-        if len(array) != (self.recipe.model.channels if planes is None else planes):
+        expected = CONDITIONS[self.kind].planes or self.recipe.model.channels
+        if len(array) != expected:
             raise BadInput(
-                f"{key}: its condition has {len(array)} planes, expected {self.recipe.model.channels}.",
+                f"{key}: its condition has {len(array)} planes, expected {expected}.",
                 "Prepare the dataset with one skeleton for all.",
             )
         return array
@@ -188,4 +188,3 @@ def recoloured(photo: np.ndarray, strength: float, rng: np.random.Generator) -> 
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         picture = enhance(picture).enhance(1 + strength * rng.uniform(-1, 1))
     return np.array(picture)
-

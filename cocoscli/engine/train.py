@@ -16,6 +16,7 @@ import cocosnet
 import torch
 
 import cocoscli
+from cocoscli.data.order import Order
 from cocoscli.engine.checkpoint import read_checkpoint, save_checkpoint
 from cocoscli.engine.distributed import Processes
 from cocoscli.engine.files import storage_error
@@ -28,8 +29,6 @@ from cocoscli.engine.train_plan import TrainPlan
 from cocoscli.engine.trainer import Trainer
 from cocoscli.engine.validation import HeldOut, Judge, warnings
 from cocoscli.errors import CocosError
-
-from cocoscli.data.order import Order
 
 LOGGED = 10
 """Steps whose means make a line of the log."""
@@ -66,7 +65,9 @@ class TrainingRun:
         plan = self.plan
         found = None
         if self.processes.first:
-            found = self.folder.open(plan.recipe, self._record(), change_recipe=self.options.change_recipe)
+            found = self.folder.open(
+                plan.recipe, self._record(), change_recipe=self.options.change_recipe
+            )
         found = Path(name) if (name := self.processes.same(str(found or ""))) else None
         model = plan.new_model()
         model.provenance = plan.facts

@@ -12,7 +12,6 @@ from typing import Any
 import cocosnet
 import torch
 
-from cocoscli.data.scenes import write_dataset
 from cocoscli.data.shards import (
     INDEX,
     ShardIndex,
@@ -27,7 +26,7 @@ from cocoscli.engine.checkpoint import checkpoints
 from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.distributed import Processes
 from cocoscli.engine.features import LossFeatures, loss_features
-from cocoscli.engine.models import file_sha256, load_for_training
+from cocoscli.engine.models import load_for_training
 from cocoscli.engine.trainer import Machine, new_model
 from cocoscli.engine.training_memory import check_memory, training_bytes
 from cocoscli.errors import CocosError, UsageError

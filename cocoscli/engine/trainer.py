@@ -36,6 +36,9 @@ EXPLODED = 1e6
 """A weighted loss term past this ends the run."""
 
 
+ONE = Processes()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Machine:
     """How this run trains, as against what the recipe trains."""
@@ -48,7 +51,7 @@ class Machine:
     """Activation checkpointing: less memory, a third more time."""
     compiled: bool = False
     seed: int = 0
-    processes: Processes = Processes()
+    processes: Processes = ONE
 
 
 class Diverged(CocosError):
@@ -104,7 +107,6 @@ class Trainer:
                 group["lr"] = self.rates[name] * rate(self.recipe.schedule, epoch)
         fakes: list[tuple[Batch, Tensor]] = []
         terms: dict[str, float] = {}
-        self.discriminator.requires_grad_(False)
         for last, part in _lasts(parts):
             batch = self.batch(part, epoch)
             with parametrize.cached(), self._apart(self.passing, last):
@@ -114,9 +116,8 @@ class Trainer:
                 self._backward(losses, len(parts), terms)
             fakes.append((batch, passed.image.detach()))
         self._update("generator", self.model, terms, parts)
-        self.discriminator.requires_grad_(True)
         terms_d: dict[str, float] = {}
-        for (last, (batch, fake)) in _lasts(fakes):
+        for last, (batch, fake) in _lasts(fakes):
             with parametrize.cached(), self._apart(self.judging, last):
                 with self._precision():
                     losses = discriminator_terms(fake, batch, self.judging)
@@ -195,8 +196,7 @@ class Trainer:
             keys = ", ".join(key for part in parts for key in part.keys[:4])
             value = f" is {terms[bad]:g}" if bad in terms else " is not a number"
             raise Diverged(
-                f"step {self.step}: {bad or 'a loss of another process'}{value} "
-                f"(batch: {keys}).",
+                f"step {self.step}: {bad or 'a loss of another process'}{value} (batch: {keys}).",
                 "The checkpoints are from before. Lower optimiser.lr, set optimiser.clip=10, or "
                 "train in fp32, with --set and --resume; and look at those samples.",
             )

@@ -30,8 +30,10 @@ def training_bytes(recipe: Recipe, machine: Machine) -> float:
     wide = 4 if machine.precision == "fp32" else 2.5
     kept = PLANES * recipe.model.width * (0.5 if machine.recompute else 1)
     pixels = recipe.sees.size**2
-    return BASE_BYTES + 4.0 * (STATES * count + averaged) + batch * pixels * (
-        wide * kept + FEATURE_BYTES
+    return (
+        BASE_BYTES
+        + 4.0 * (STATES * count + averaged)
+        + batch * pixels * (wide * kept + FEATURE_BYTES)
     )
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from cocoscli.data.conditions import CONDITIONS, preview
 from cocoscli.data.planes import expand
@@ -163,8 +162,9 @@ def warnings(figures: dict[str, float], terms: dict[str, float]) -> Iterator[str
         )
     if figures.get("copy_score", 0.0) < COPYING:
         yield (
-            f"results copy their exemplars pixel by pixel (copy score {figures['copy_score']:.2f}): "
-            "raise losses.perc, add 'warp' or 'crop' to data.pseudo, or lower data.exemplars.pseudo."
+            f"results copy their exemplars pixel by pixel (copy score {figures['copy_score']:.2f})"
+            ": raise losses.perc, add 'warp' or 'crop' to data.pseudo, or lower "
+            "data.exemplars.pseudo."
         )
     real, fake = terms.get("discriminator_real"), terms.get("discriminator_fake")
     if real is not None and fake is not None and real + fake < WON:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cocoscli.data import geometry
 from cocoscli.data.geometry import Aligned
 from cocoscli.data.sources import Sources
