@@ -36,6 +36,7 @@ from cocoscli.engine.exemplars import (
     nearest,
     of_identity,
 )
+from cocoscli.engine.features import trained_features
 from cocoscli.engine.files import PRIVATE, storage_error
 from cocoscli.engine.items import parse_size
 from cocoscli.engine.parallel import Batch, cut, read_in_order
@@ -146,16 +147,8 @@ class Preparation:
         return chosen if o.keep_all else chosen.ends()
 
     def _by_features(self, scan: Scan, folder: Path, workers: int) -> Retrieval:
-        from cocosnet.features import load_features, load_torchvision
-
         o = self.options
-        try:
-            vgg = load_features(o.features) if o.features else load_torchvision()
-        except (OSError, ValueError) as error:
-            raise CocosError(
-                f"no VGG features: {error}.",
-                "Give the weights with --features FILE, or --exemplars layout or random.",
-            ) from None
+        vgg = trained_features(o.features, torch.device("cpu")).module
         stores = {"photos": PhotoReader(self.source, None)}
         if o.generated:
             stores["generated"] = PhotoReader(self.source, o.generated)

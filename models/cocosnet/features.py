@@ -8,9 +8,17 @@ features of different scale; `Vgg` takes images in -1..1 and prepares them.
 from __future__ import annotations
 
 import os
+import queue
 import re
+import socket
+import sys
+from contextlib import redirect_stdout
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
+from threading import Thread
 from typing import Literal
+from urllib.request import Request, urlopen
 
 import torch
 from safetensors import SafetensorError
@@ -97,12 +105,46 @@ def load_features(path: str | os.PathLike[str]) -> Vgg:
     return _from_state(state, str(path))
 
 
-def load_torchvision(depth: int = 19) -> Vgg:
-    """torchvision's ImageNet weights, from its cache or downloaded; OSError where neither works."""
+def load_torchvision(depth: int = 19, patience: float = 20.0) -> Vgg:
+    """torchvision's ImageNet weights, from its cache or downloaded.
+
+    Raises OSError where neither works, after at most about `patience` seconds without an answer.
+    """
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(f"vgg{depth}").DEFAULT
-    return _from_state(weights.get_state_dict(progress=False), f"torchvision vgg{depth}")
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name).is_file():
+        _await_answer(weights.url, patience)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(patience)
+    try:
+        with redirect_stdout(sys.stderr):  # what torch says of the download is no data
+            state = weights.get_state_dict(progress=False, check_hash=True)
+    except (HTTPException, RuntimeError, EOFError, UnpicklingError) as error:
+        raise OSError(f"torchvision vgg{depth}: {error}") from None
+    finally:
+        socket.setdefaulttimeout(before)
+    return _from_state(state, f"torchvision vgg{depth}")
+
+
+def _await_answer(url: str, patience: float) -> None:
+    """OSError unless a server answers in time: time-outs of sockets alone add up over addresses."""
+    answers: queue.Queue[Exception | None] = queue.Queue()
+
+    def ask() -> None:
+        try:
+            urlopen(Request(url, method="HEAD"), timeout=patience).close()
+            answers.put(None)
+        except Exception as error:
+            answers.put(error)
+
+    Thread(target=ask, daemon=True).start()
+    try:
+        error = answers.get(timeout=patience)
+    except queue.Empty:
+        raise TimeoutError(f"{url}: no answer within {patience:g} s") from None
+    if error is not None:
+        raise OSError(f"{url}: {getattr(error, 'reason', error)}")
 
 
 def random_features(depth: int = 19, seed: int = 0) -> Vgg:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import socket
+import time
+from threading import Event
 from types import SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -224,33 +227,73 @@ def test_files_of_something_else_are_a_weights_error(tmp_path, suffix, content):
 # torchvision's own, and none
 
 
+@pytest.fixture
+def torchvision_gives(monkeypatch, tmp_path):
+    """What asking torchvision for its weights does; they are in its cache, or not."""
+
+    def give(get_state_dict, cached: bool = True, url: str = "https://x.invalid/v.pth") -> None:
+        default = SimpleNamespace(get_state_dict=get_state_dict, url=url)
+        found = SimpleNamespace(DEFAULT=default)
+        monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: found)
+        monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+        if cached:
+            (tmp_path / "checkpoints").mkdir()
+            (tmp_path / "checkpoints" / "v.pth").touch()
+
+    return give
+
+
 @pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize("depth", [16, 19])
-def test_torchvisions_weights_without_its_download(monkeypatch, depth):
-    asked = []
+def test_torchvisions_weights_without_its_download(torchvision_gives, depth, capsys):
+    def get(progress: bool, check_hash: bool) -> dict[str, Tensor]:
+        print("Downloading ...")
+        assert check_hash and socket.getdefaulttimeout() == 20
+        return torchvision_state(depth)
 
-    def weights(name: str) -> SimpleNamespace:
-        asked.append(name)
-        default = SimpleNamespace(get_state_dict=lambda progress: torchvision_state(depth))
-        return SimpleNamespace(DEFAULT=default)
-
-    monkeypatch.setattr(torchvision.models, "get_model_weights", weights)
+    torchvision_gives(get)
     vgg = load_torchvision(depth)
-    assert asked == [f"vgg{depth}"]
     assert (vgg.depth, vgg.convention, vgg.name) == (
         depth,
         "torchvision",
         f"torchvision vgg{depth}",
     )
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "Downloading ...\n")
+    assert socket.getdefaulttimeout() is None
 
 
-def test_a_download_that_fails_is_an_os_error(monkeypatch):
-    def fail(progress: bool) -> None:
-        raise OSError("no network")
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no network"), RuntimeError("invalid hash: no network"), EOFError("no network")],
+)
+def test_a_download_that_fails_is_an_os_error(torchvision_gives, error):
+    def fail(**_: object) -> None:
+        raise error
 
-    found = SimpleNamespace(DEFAULT=SimpleNamespace(get_state_dict=fail))
-    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda name: found)
+    torchvision_gives(fail)
     with pytest.raises(OSError, match="no network"):
+        load_torchvision()
+
+
+def test_a_server_that_never_answers_is_not_waited_for(torchvision_gives, monkeypatch):
+    gone = Event()
+    monkeypatch.setattr(features, "urlopen", lambda *_, **__: gone.wait(30))
+    torchvision_gives(lambda **_: pytest.fail("asked for a download"), cached=False)
+    start = time.monotonic()
+    with pytest.raises(TimeoutError, match=r"x\.invalid/v\.pth: no answer within 0\.1 s"):
+        load_torchvision(patience=0.1)
+    assert time.monotonic() - start < 5
+    gone.set()
+
+
+def test_no_way_to_the_server_says_why(torchvision_gives, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise URLError("no such host")
+
+    monkeypatch.setattr(features, "urlopen", fail)
+    torchvision_gives(lambda **_: pytest.fail("asked for a download"), cached=False)
+    with pytest.raises(OSError, match=r"x\.invalid/v\.pth: no such host"):
         load_torchvision()
 
 
