@@ -1,3 +1,106 @@
 """The `cocos` command. Importing it imports neither torch nor numpy."""
 
 from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+import cocoscli
+from cocoscli import console
+from cocoscli.commands import weights
+from cocoscli.commands.demo import demo
+from cocoscli.commands.prepare import prepare
+from cocoscli.commands.recipes import recipes
+from cocoscli.commands.train import train
+from cocoscli.commands.translate import translate
+from cocoscli.data.wording import one_line
+from cocoscli.errors import CocosError
+
+INTERRUPTED = 130
+_ParserError = typer.BadParameter.__base__
+"""Every complaint of the command-line parser, whichever click Typer carries."""
+
+app = typer.Typer(
+    name="cocos",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cocos {cocoscli.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def cocos(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """Exemplar-based image translation with CoCosNet over large image sets.
+
+    \b
+    Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
+    """
+
+
+app.command()(prepare)
+app.command()(train)
+app.command()(translate)
+app.command()(recipes)
+app.command()(demo)
+app.add_typer(weights.app, name="weights")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Run a command; every error ends as one message and an exit code.
+
+    0 all done, 1 could not start or failed, 2 usage, 3 finished with failed items,
+    130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = app(standalone_mode=False)
+    except CocosError as error:
+        console.error(error.message, error.hint)
+        code = error.exit_code
+    except _ParserError as error:  # type: ignore[misc]
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context else "cocos"
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+        else:
+            console.error(error.format_message(), f"See {where} --help.")
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:
+        if os.environ.get("COCOS_DEBUG"):
+            raise
+        console.error(
+            f"a fault in cocos itself: {type(error).__name__}: {one_line(error)}",
+            "Please report it, with what COCOS_DEBUG=1 prints.",
+        )
+        code = 1
+    if code == INTERRUPTED:  # Typer returns it too
+        console.note("interrupted: the same command goes on from here")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

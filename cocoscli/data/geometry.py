@@ -119,7 +119,8 @@ def _forward(points: np.ndarray, origins: np.ndarray) -> np.ndarray:
     found = (points.astype(np.float64) - offset) @ inverse.T
     for _ in range(ITERATIONS):
         inside = np.nan_to_num(np.clip(found, 0, [width - 1, height - 1])).astype(np.float32)
-        sampled = cv2.remap(origins, inside[None], None, cv2.INTER_LINEAR)[0]
+        x, y = (np.ascontiguousarray(inside[:, i]) for i in (0, 1))
+        sampled = cv2.remap(origins, x, y, cv2.INTER_LINEAR)[:, 0]
         sampled = sampled + (found - inside) @ linear.T  # beyond the border: straight on
         found = found + (points - sampled) @ inverse.T
     return found

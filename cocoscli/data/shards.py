@@ -152,6 +152,15 @@ class ShardIndex:
 
     values: dict[str, Any]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, by id; empty where they are not known."""
+        names = self.values.get("classes") or {}
+        if not isinstance(names, dict) or not all(str(k).isdecimal() for k in names):
+            return ()
+        last = max(map(int, names), default=-1)
+        return tuple(str(names.get(str(i), f"class {i}")) for i in range(min(last + 1, 65536)))
+
     def shards(self, split: str) -> list[str]:
         """The shard names of a split, or of all splits where it has none."""
         rows = self.values["shards"]

@@ -116,11 +116,15 @@ class SampleReader:
 
     def _cropped(self, item: Aligned, rng: np.random.Generator) -> Aligned:
         """A random window, flipped by chance where the recipe flips."""
-        room = item.size[0] - self.size
-        if room:
-            left, top = rng.integers(0, room + 1, 2).tolist()
-            item = geometry.crop(item, left, top, (self.size, self.size))
+        item = self._window(item, rng)
         return geometry.flip(item) if self.recipe.data.flip and rng.random() < 0.5 else item
+
+    def _window(self, item: Aligned, rng: np.random.Generator) -> Aligned:
+        room = item.size[0] - self.size
+        if not room:
+            return item
+        left, top = rng.integers(0, room + 1, 2).tolist()
+        return geometry.crop(item, left, top, (self.size, self.size))
 
     def _middle(self, item: Aligned) -> Aligned:
         offset = (item.size[0] - self.size) // 2
@@ -129,12 +133,10 @@ class SampleReader:
     def _pseudo(self, whole: Aligned, target: Aligned, rng: np.random.Generator) -> Aligned:
         """An exemplar from the photo itself: a second crop, a flip, an elastic warp."""
         ways = self.recipe.data.pseudo
-        if "crop" in ways:
-            exemplar = self._cropped(whole, rng)
-        else:
-            exemplar = target
-            if "flip" in ways and rng.random() < 0.5:
-                exemplar = geometry.flip(exemplar)
+        exemplar = self._window(whole, rng) if "crop" in ways else target
+        flips = "flip" in ways or ("crop" in ways and self.recipe.data.flip)
+        if flips and rng.random() < 0.5:
+            exemplar = geometry.flip(exemplar)
         if "warp" in ways:
             origins = geometry.bend(exemplar.size, self.recipe.data.warp, rng)
             exemplar = geometry.warp(exemplar, origins)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class TrainingData:
 
 def load_training(
     data: TrainingData, share: tuple[int, int], step: int, processes: Processes, workers: int
-) -> Iterator[Loaded]:
+) -> Generator[Loaded]:
     """This process's batches from `step` on, without end; `share` is (global batch, parts a step).
 
     A step of several parts (gradient accumulation) is that many batches.
@@ -116,7 +116,8 @@ def load_held_out(
     """The first `count` readable samples of held-out shards: each with its best exemplar, and each
     with itself, bent, as its exemplar."""
     shards = ShardList(paths)
-    real, bent = [], []
+    real: list[TrainingItem] = []
+    bent: list[TrainingItem] = []
     for i in range(len(shards)):
         if len(real) == count:
             break

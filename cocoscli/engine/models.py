@@ -14,6 +14,7 @@ import cocosnet
 import torch
 from cocosnet.layers import fold_spectral_norm
 from cocosnet.weights import build
+from cocosnet.weights import load_for_training as read_for_training
 
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.engine.files import storage_error
@@ -45,6 +46,14 @@ def load_weights(path: Path, device: torch.device) -> Weights:
             f"{error}.", "Weights are files that `cocos weights import` or training wrote."
         ) from None
     return Weights(_laid_out(model), str(path), file_sha256(path))
+
+
+def load_for_training(path: Path) -> cocosnet.CoCosNet:
+    """Read a checkpoint to train on. Raises CocosError."""
+    try:
+        return read_for_training(path)
+    except cocosnet.WeightsError as error:
+        raise CocosError(f"{error}.", "--init takes files that training wrote.") from None
 
 
 def untrained_weights(device: torch.device, seed: int = 0) -> Weights:

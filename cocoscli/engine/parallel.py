@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader
@@ -24,7 +24,7 @@ class Dataset(Protocol[Tco]):
     def __getitem__(self, batch: Batch) -> Tco: ...
 
 
-def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -> Iterator[T]:
+def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -> Generator[T]:
     """dataset[batch] for each batch, in order; `workers` 0 reads in this process.
 
     Raises CocosError where a reading process was killed.

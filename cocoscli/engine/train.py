@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -71,7 +71,7 @@ class TrainingRun:
         found = Path(name) if (name := self.processes.same(str(found or ""))) else None
         model = plan.new_model()
         model.provenance = plan.facts
-        trainer = Trainer(plan.recipe, model, plan.features, self.machine)
+        trainer = Trainer(plan.recipe, model, plan.features.module, self.machine)
         if found is not None:
             self._resume(trainer, found)
         if self.processes.first:
@@ -135,7 +135,7 @@ class TrainingRun:
         )
         return Judge(self.machine.device, self.machine.precision, samples)
 
-    def _batches(self, step: int) -> Iterator[Loaded]:
+    def _batches(self, step: int) -> Generator[Loaded]:
         shards = self.plan.shards
         order = Order(shards.counts, self.machine.seed)
         data = TrainingData(shards, order, self.plan.reader, self.machine.seed)

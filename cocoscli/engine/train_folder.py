@@ -13,7 +13,8 @@ from cocoscli.data.wording import shown
 from cocoscli.engine.checkpoint import FOLDER, checkpoints, remove_temporaries
 from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, take_lock, whole_file
 from cocoscli.errors import CocosError
-from cocoscli.recipe import Recipe, difference, parse_recipe
+from cocoscli.recipe import Recipe, difference
+from cocoscli.recipe.files import parse_recipe
 
 RUN = "run.toml"
 

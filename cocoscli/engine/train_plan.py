@@ -117,8 +117,7 @@ class TrainPlan:
             "recipe": self.recipe.name,
             "data": len(self.shards),
             "batch_size": schedule.batch_size,
-            "features": self.features.name,
-            "feature_scales": self.features.scales,
+            "features": self.features.record(),
             "init": self.options.init,
             "precision": self.machine.precision,
             "seed": self.machine.seed,
@@ -205,7 +204,7 @@ def _fitting_recipe(
             f"{kinds}.",
             "`cocos recipes NAME > mine.toml` prints one to change; give it with --recipe.",
         )
-    named = set(index.values.get("classes") or ())
+    named = set(index.classes)
 
     def merit(r: Recipe) -> tuple[bool, bool, int]:
         """The data's own classes first, then the paper's form, then the size for the machine."""
@@ -227,7 +226,8 @@ def _fit(recipe: Recipe, kind: str, channels: Any, index: ShardIndex, name: str)
         )
     if channels is None:
         return recipe
-    return recipe.with_channels(int(channels), index.values.get("classes") or ())
+    classes = index.classes if len(index.classes) == channels else ()
+    return recipe.with_channels(int(channels), classes)
 
 
 def _check_batch(recipe: Recipe, options: TrainOptions, processes: Processes) -> None:

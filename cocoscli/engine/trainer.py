@@ -70,14 +70,16 @@ class Trainer:
     ) -> None:
         self.recipe, self.machine, self.features = recipe, machine, features
         device = machine.device
-        self.model = model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.model: cocosnet.CoCosNet = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model.train()
         self.discriminator = _discriminator(model.config, machine.seed).to(device).train()
         if machine.processes.world > 1 and device.type == "cuda":
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         self.passing: nn.Module = TrainingPass(self.model, checkpoint=machine.recompute)
         self.judging: nn.Module = self.discriminator
         if machine.compiled:
-            self.passing, self.judging = torch.compile(self.passing), torch.compile(self.judging)
+            self.passing.compile()
+            self.judging.compile()
         if machine.processes.world > 1:
             self.passing, self.judging = self._spread(self.passing), self._spread(self.judging)
         o = recipe.optimiser
@@ -172,8 +174,9 @@ class Trainer:
 
     def _apart(self, module: nn.Module, last: bool) -> AbstractContextManager:
         """Gradients meet across processes at a step's last part only."""
-        spread = isinstance(module, DistributedDataParallel)
-        return module.no_sync() if spread and not last else nullcontext()
+        if isinstance(module, DistributedDataParallel) and not last:
+            return module.no_sync()
+        return nullcontext()
 
     def _backward(self, losses: Mapping[str, Tensor], parts: int, sums: dict[str, float]) -> None:
         for name, loss in losses.items():

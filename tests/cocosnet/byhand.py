@@ -177,3 +177,16 @@ def eq4(m: Array, values: Array, temperature: float) -> Array:
 def eq12(m: Array, warped: Array, temperature: float) -> Array:
     """r'(v) = sum_u softmax_u(M(u,v) / temperature) r(u); warped (D,N) -> (D,n)."""
     return np.stack([warped @ softmax(column / temperature) for column in m.T], axis=1)
+
+
+def eq11(x: Array, y: Array, form: str, bandwidth: float) -> float:
+    """-log(mean_i max_j A(i,j)) of maps (C,h,w), one pair of positions after the other."""
+    mean, eps = (y.mean(axis=0), 1e-3) if form == "released" else (y.mean(axis=(1, 2)), 1e-5)
+    mean = mean[None] if form == "released" else mean[:, None, None]
+    ours, theirs = ((z - mean).reshape(len(z), -1).T for z in (x, y))
+    best = []
+    for a in ours:
+        d = np.array([1 - a @ b / np.sqrt((a @ a) * (b @ b)) for b in theirs])
+        affinity = np.exp((1 - d / (d.min() + eps)) / bandwidth)
+        best.append((affinity / affinity.sum()).max())
+    return -float(np.log(np.mean(best)))

@@ -1,8 +1,8 @@
 """Our numbers against those of the released code.
 
-tests/goldens holds two tasks' tiny weights and tensors: width 4, 64x64, seeded random weights, made
-by running the released code in eval mode. The data folder holds all four, and every key and shape
-of the full-size checkpoints.
+tests/goldens holds two tasks' tiny weights, tensors and losses: width 4, 64x64, seeded random
+weights, made by running the released code in eval mode. The data folder holds all four, and every
+key and shape of the full-size checkpoints.
 """
 
 from __future__ import annotations
@@ -72,6 +72,51 @@ def test_all_four_tasks_agree_tensor_by_tensor(shared, goldens):
         check(tensors, set(tensors) & {"warp_mask", "warp_cycle"})
     assert sum("warp_mask" in t for t in report.values()) > 0
     assert sum("warp_cycle" in t for t in report.values()) > 0
+
+
+TERMS = {"domain", "adversarial", "discriminator_features", "feat", "perc", "context"}
+TERMS |= {"fake", "real", "G", "Corr"}
+EXTRA = {
+    "ade20k": {"mask"},
+    "celebahq": {"mask", "reg"},
+    "celebahqedge": {"reg"},
+    "deepfashion": {"warp_self"},
+}
+
+
+def check_losses(report: dict[str, dict[str, float]], tasks: set[str]) -> None:
+    """Terms to 1e-4, gradient norms of generator and correspondence to 1e-3."""
+    assert set(report) == tasks
+    for task, parts in report.items():
+        assert set(parts) == TERMS | EXTRA[task]
+        limits = {name: 1e-3 if name in ("G", "Corr") else 1e-4 for name in parts}
+        assert {name: d for name, d in parts.items() if not d < limits[name]} == {}
+
+
+@pytest.mark.usefixtures("report")
+def test_losses_and_gradients_agree(goldens):
+    check_losses(goldens.compare_losses(FOLDER), {"ade20k", "deepfashion"})
+
+
+@pytest.mark.shared
+def test_losses_and_gradients_of_all_four_tasks_agree(shared, goldens):
+    check_losses(goldens.compare_losses(shared / "released" / "tiny"), set(PREFIXES))
+
+
+@pytest.mark.usefixtures("report")
+@pytest.mark.parametrize("part", ["fm", "D_real", "Corr"])
+def test_the_script_exits_1_where_a_loss_is_off(tmp_path, goldens, monkeypatch, part):
+    folder = shutil.copytree(FOLDER, tmp_path / "goldens")
+    path = folder / "training" / "losses.json"
+    tasks = {"deepfashion": json.loads(path.read_text())["deepfashion"]}
+    for group in ("generator", "discriminator", "grad_norm_of_the_sum"):
+        if part in tasks["deepfashion"][group]:
+            tasks["deepfashion"][group][part] *= 1.002
+    path.write_text(json.dumps(tasks))
+    monkeypatch.setattr(sys, "argv", ["goldens.py", str(folder), "--training"])
+    assert goldens.main() == 1
+    monkeypatch.setattr(sys, "argv", ["goldens.py", str(folder), "--training", "--limit", "0.01"])
+    assert goldens.main() == 0
 
 
 def perturbed(folder: Path, name: str) -> Path:

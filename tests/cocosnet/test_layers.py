@@ -17,7 +17,7 @@ from cocosnet.layers import (
     add_spectral_norm,
     fold_spectral_norm,
 )
-from tiny import gap, liven, network, noise
+from tiny import gap, liven, network, noise, saved_bytes
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -136,6 +136,26 @@ def test_attention_in_strips_equals_attention_at_once(rows):
     q, k, v = noise(2, 7, 3), noise(2, 3, 5, seed=1), noise(2, 5, 4, seed=2)
     dense = torch.softmax(q @ k, dim=-1) @ v
     assert gap(layers.attend(q, k, v, rows), dense) < 1e-6
+
+
+def test_attention_in_strips_keeps_no_matrix_for_its_gradient():
+    q, k, v = (noise(1, *s, seed=i) for i, s in enumerate([(64, 3), (3, 48), (48, 2)]))
+    kept, gradients = [], []
+    for rows in (64, 16):
+        leaf = q.clone().requires_grad_()
+        with saved_bytes() as sizes:
+            ours = layers.attend(leaf, k, v, rows)
+        kept.append(sum(sizes))
+        gradients += torch.autograd.grad(ours.square().sum(), leaf)
+    assert kept[0] > 4 * 64 * 48
+    assert kept[1] < 4 * 64 * 48 / 4
+    assert gap(*gradients) < 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_position_norm_of_half_precision_is_computed_in_single(dtype):
+    x = (noise(1, 8, 2, 2) + 100).to(dtype)
+    assert torch.equal(PositionNorm()(x), PositionNorm()(x.float()).to(dtype))
 
 
 def normed_convs(module: nn.Module) -> list[nn.Module]:

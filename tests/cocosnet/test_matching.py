@@ -9,7 +9,7 @@ import torch
 from byhand import array
 from cocosnet import matching
 from cocosnet.matching import describe
-from tiny import gap, noise
+from tiny import gap, noise, saved_bytes
 from torch import Tensor
 
 TEMPERATURE = 0.05
@@ -160,6 +160,26 @@ def test_gradients_flow_through_the_streamed_warp(kernel):
     p = torch.softmax(dense(q, k, kernel) / TEMPERATURE, dim=-1)
     plain = (p @ values.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (3, 5))
     expected = torch.autograd.grad((plain * target).sum(), leaves)
+    for a, b in zip(gradients, expected, strict=True):
+        assert b.abs().max() > 0.1
+        assert gap(a, b) < 1e-4 * float(b.abs().max())
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_the_gradient_of_several_blocks_keeps_no_matrix(kernel, monkeypatch):
+    """In one block it is kept, for speed: small grids take little memory."""
+    pairs = 4 * (24 * 16) ** 2
+    q, k = (noise(1, 6, 24, 16, seed=i).requires_grad_() for i in range(2))
+    values = noise(1, 2, 24, 16, seed=2)
+    results = []
+    for rows in (24, 2):
+        monkeypatch.setattr(matching, "BLOCK_ELEMENTS", rows * 16 * 24 * 16)
+        with saved_bytes() as sizes:
+            ours = matching.warp(describe(q, kernel), describe(k, kernel), values, TEMPERATURE)
+        results.append((sum(sizes), torch.autograd.grad(ours.square().sum(), (q, k))))
+    (whole, expected), (blocks, gradients) = results
+    assert whole > pairs
+    assert blocks < pairs / 4
     for a, b in zip(gradients, expected, strict=True):
         assert b.abs().max() > 0.1
         assert gap(a, b) < 1e-4 * float(b.abs().max())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -65,6 +67,23 @@ def photos(batch: int = 1, height: int = 64, width: int = 64, seed: int = 0) -> 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(300 + seed))
+
+
+@contextmanager
+def saved_bytes() -> Iterator[list[int]]:
+    """The sizes of the tensors that are kept for the backward pass, each storage once."""
+    sizes: list[int] = []
+    kept: dict[int, torch.Tensor] = {}
+
+    def pack(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in kept:
+            kept[storage.data_ptr()] = x
+            sizes.append(storage.nbytes())
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        yield sizes
 
 
 def gap(a: Tensor, b: Tensor) -> float:
