@@ -14,28 +14,36 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", metavar="NAME|FILE", show_default="the one that fits the shards",
+            "--recipe",
+            metavar="NAME|FILE",
+            show_default="the one that fits the shards",
             help="What to train and how; `cocos recipes` lists them.",
         ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", metavar="SHARDS", show_default="./shards",
+            "--data",
+            metavar="SHARDS",
+            show_default="./shards",
             help="The training shards: a prepared folder, or 'train-{000000..000009}.tar'.",
         ),
     ] = None,
     val: Annotated[
         str | None,
         typer.Option(
-            "--val", metavar="SHARDS", show_default="the val split beside them",
+            "--val",
+            metavar="SHARDS",
+            show_default="the val split beside them",
             help="The shards to validate on.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="RUN", show_default="runs/NNN, the next or the unfinished one",
+            "--output",
+            metavar="RUN",
+            show_default="runs/NNN, the next or the unfinished one",
             help="Folder of the run; one that is there is gone on with.",
         ),
     ] = None,
@@ -50,14 +58,18 @@ def train(
     features: Annotated[
         str,
         typer.Option(
-            "--features", metavar="auto|FILE",
+            "--features",
+            metavar="auto|FILE",
             help="VGG weights for the losses; auto is torchvision's VGG-19.",
         ),
     ] = "auto",
     max_time: Annotated[
         float | None,
         typer.Option(
-            "--max-time", metavar="MINUTES", min=0, show_default="10 on a CPU, else none",
+            "--max-time",
+            metavar="MINUTES",
+            min=0,
+            show_default="10 on a CPU, else none",
             help="Stop after this long, to go on later; 0 for no limit.",
         ),
     ] = None,
@@ -109,6 +121,7 @@ def train(
     from cocoscli.engine.distributed import join, leave
     from cocoscli.engine.train import TrainingRun
     from cocoscli.engine.train_plan import TrainOptions, describe, plan_training
+    from cocoscli.training_console import train_progress
 
     processes, device = join(device)
     try:
@@ -131,7 +144,7 @@ def train(
             facts = describe(plan)
             return console.emit(facts) if json else console.table(
                 [(name, str(value)) for name, value in facts.items()])  # fmt: skip
-        last = console.train_progress(TrainingRun(plan).events(), quiet=not processes.first)
+        last = train_progress(TrainingRun(plan).events(), quiet=not processes.first)
         if processes.first:
             summary = {"output": str(plan.output), "page": str(plan.output / "run.html"), **last}
             if json:
