@@ -25,7 +25,7 @@ PLAIN_INTERVAL = 10.0
 
 
 def note(message: str, style: str | None = None) -> None:
-    stderr.print(_printable(message), style=style)
+    stderr.print(printable(message), style=style)
 
 
 def warn(message: str) -> None:
@@ -38,8 +38,22 @@ def error(message: str, hint: str = "") -> None:
         note(hint)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text on one line, with escapes for what a terminal would not simply print."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in the two units that matter: `45 s`, `11 min`, `3 h 20 min`, `2 d 5 h`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = round(minutes / 60)
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def say_defaults(defaults: Iterable[tuple[str, str, str]]) -> None:
@@ -56,7 +70,7 @@ def emit(value: Any) -> None:
 
 def table(rows: Iterable[tuple[str, ...]], *columns: str) -> None:
     """A table on standard output, a line a row however long, below `columns` if there are any."""
-    lines = [tuple(map(_printable, row)) for row in ((columns,) if columns else ()) + tuple(rows)]
+    lines = [tuple(map(printable, row)) for row in ((columns,) if columns else ()) + tuple(rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     encoding = sys.stdout.encoding or "utf-8"
     for line in lines:

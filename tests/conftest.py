@@ -171,6 +171,14 @@ def desk(
     return Desk(tmp_path, tiny_weights, monkeypatch, capsys)
 
 
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A browser's own folder; skips where there is no browser."""
+    if shutil.which("chromium") is None:
+        pytest.skip("no chromium on the PATH")
+    return tmp_path_factory.mktemp("profile")
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A folder on a file system of 300 KB; skips where none can be mounted."""

@@ -6,20 +6,18 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tracemalloc
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
+from pages import HOSTILE, Page, opened
 from PIL import Image
 
 from cocoscli.report import CHUNK, INDEX, ROWS, Picture, Row, write_gallery, write_matrix
 
 COLUMNS = ["Input", "Exemplar", "Warp", "Result"]
-HOSTILE = "<script>document.title='owned'</script>.png"
 ODD = [
     HOSTILE,
     '"onerror="document.title=1.png',
@@ -50,25 +48,6 @@ def chunks(folder: Path) -> list[list[list]]:
         assert path.name == f"{number:04d}.js" and call and int(call[1]) == number
         found.append(json.loads(call[2]))
     return found
-
-
-class Page(HTMLParser):
-    """What a browser makes of the page: its elements, and the JSON for its script."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(path.read_text("utf-8"))
-        text = re.search(r'id="page-data">(.*?)</script>', path.read_text("utf-8"))
-        assert text
-        self.data = json.loads(text[1])
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
 
 
 def test_rows_reach_the_chunks(tmp_path):
@@ -236,32 +215,6 @@ def test_a_hundred_thousand_rows(tmp_path):
 
 
 # In a browser.
-
-SWITCHES = """
-    --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
-    --disable-background-networking --disable-component-update --virtual-time-budget=5000
-    --enable-logging=stderr --v=0 --dump-dom
-"""
-
-
-@pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("chromium") is None:
-        pytest.skip("no chromium on the PATH")
-    return tmp_path_factory.mktemp("profile")
-
-
-def opened(page: Path, profile: Path, place: str = "", quiet: bool = True) -> str:
-    """The document once its scripts have run; with `quiet` the console must have said nothing."""
-    run = subprocess.run(
-        ["chromium", *SWITCHES.split(), f"--user-data-dir={profile}", page.as_uri() + place],
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
-    console = [line for line in run.stderr.decode().splitlines() if "CONSOLE" in line]
-    assert not (quiet and console)
-    return run.stdout.decode("utf-8")
 
 
 def shown_titles(document: str) -> list[str]:

@@ -121,6 +121,7 @@ def train(
     from cocoscli.engine.distributed import join, leave
     from cocoscli.engine.train import TrainingRun
     from cocoscli.engine.train_plan import TrainOptions, describe, plan_training
+    from cocoscli.training_console import train_progress
 
     processes, device = join(device)
     try:
@@ -143,7 +144,7 @@ def train(
             facts = describe(plan)
             return console.emit(facts) if json else console.table(
                 [(name, str(value)) for name, value in facts.items()])  # fmt: skip
-        last = console.train_progress(TrainingRun(plan).events(), quiet=not processes.first)
+        last = train_progress(TrainingRun(plan).events(), quiet=not processes.first)
         if processes.first:
             summary = {"output": str(plan.output), "page": str(plan.output / "run.html"), **last}
             if json:

@@ -6,6 +6,8 @@ import io
 import os
 import sys
 
+import pytest
+
 from cocoscli import console
 
 ROWS = [("a" * 200, "[red]x"), ("画像", ":smile:"), (os.fsdecode(b"\xe9\x1b"), r"\[b] x")]
@@ -43,3 +45,13 @@ def test_messages_are_lines_as_they_are(capsys):
     plain = r":smile: [b]\udce9\x1b[2J\nx"
     said = capsys.readouterr().err.splitlines()
     assert said == [plain, f"warning: {plain}", f"error: {plain}", plain]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (89.4, "89 s"), (90, "2 min"), (660, "11 min"), (5340, "89 min"),
+     (5400, "1 h 30 min"), (12_000, "3 h 20 min"), (47.4 * 3600, "47 h 24 min"),
+     (53 * 3600, "2 d 5 h")],
+)  # fmt: skip
+def test_durations(seconds, text):
+    assert console.duration(seconds) == text
