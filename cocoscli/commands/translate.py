@@ -117,10 +117,10 @@ def translate(
             raise storage_error(output, error) from None
     if json:
         console.emit(summary)
-    shards = f", {summary['shards']} shards" if format == SHARDS else ""
+    place = f"shards {summary['shards']}; " if format == SHARDS else ""
     console.note(
-        f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before"
-        f"{shards}; {summary['page'] or output}"
+        f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
+        f"{place}{summary['page'] or output}"
     )
     if summary["failed"]:
         raise typer.Exit(EXIT_FAILED_ITEMS)

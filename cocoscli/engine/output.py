@@ -178,10 +178,9 @@ class OutputFolder:
     def drop_rows(self, stale: Callable[[Mapping[str, Any]], bool]) -> None:
         """Take rows out of the manifest whose results are not in place."""
         assert self._manifest is not None
-        if any(map(stale, read_manifest(self.path))):
-            self._manifest.close()
-            rewrite(self.path, filterfalse(stale, read_manifest(self.path)))
-            self._open_manifest()
+        self._manifest.close()
+        rewrite(self.path, filterfalse(stale, read_manifest(self.path)))
+        self._open_manifest()
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -53,12 +53,14 @@ class ShardSet:
         self.output, self.limits = output, limits
         record = output.path / SHARDS_DONE
         lines = record.read_text().splitlines() if record.exists() else []
-        self.done = list(self._recorded(lines))
+        rows = Counter(map(_shard_of, read_manifest(output.path)))
+        self.done = list(self._recorded(lines, rows))
         names = {"", *(shard.name for shard in self.done)}
         surplus = remove_shards(output.path, keep=names)
         if surplus or not self.done or len(self.done) < len(lines):
             (output.path / INDEX).unlink(missing_ok=True)
-        output.drop_rows(lambda row: _shard_of(row) not in names)
+        if rows.keys() - names:
+            output.drop_rows(lambda row: _shard_of(row) not in names)
         state = "".join(json.dumps(asdict(shard)) + "\n" for shard in self.done)
         output.write(SHARDS_DONE, state.encode())
         self.position = self.done[-1].position if self.done else 0
@@ -70,9 +72,8 @@ class ShardSet:
         """The shards that are in place."""
         return [shard for shard in self.done if shard.name]
 
-    def _recorded(self, lines: Iterable[str]) -> Iterator[Shard]:
+    def _recorded(self, lines: Iterable[str], rows: Mapping[str, int]) -> Iterator[Shard]:
         """The recorded shards, up to the first whose file, rows or record are not as they were."""
-        rows = Counter(map(_shard_of, read_manifest(self.output.path)))
         for line in lines:
             try:
                 shard = Shard(**json.loads(line))
