@@ -11,7 +11,8 @@ Inputs = Annotated[
     str | None,
     typer.Argument(
         metavar="INPUTS",
-        help="A folder (walked), a file, @list.txt, or - for a path a line on standard input.",
+        help="A folder (walked), a file, shards, @list.txt, or - for a path a line on standard "
+        "input.",
         show_default="generated scenes",
     ),
 ]
@@ -89,7 +90,17 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, show_default="all", help="Only the first items."),
 ]
-Format = Annotated[str, typer.Option("--format", metavar="png|jpg|webp", help="Of the results.")]
+Format = Annotated[str, typer.Option("--format", metavar="png|jpg|webp", help="Of the photos.")]
+ResultFormat = Annotated[
+    str,
+    typer.Option(
+        "--format", metavar="png|jpg|webp|shards",
+        help="Of the results; shards are webdataset tar files of PNG images.",
+    ),
+]  # fmt: skip
+ShardSamples = Annotated[
+    int, typer.Option("--shard-samples", min=1, help="Samples of a shard at most.")
+]
 Quality = Annotated[
     int, typer.Option("--quality", min=1, max=100, help="Of jpg and webp; webp at 100 is lossless.")
 ]

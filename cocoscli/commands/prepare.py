@@ -111,9 +111,7 @@ def prepare(
         float, typer.Option("--val", min=0, max=1, help="Share of val where nothing else says.")
     ] = 0.05,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave out repeated photos.")] = False,
-    shard_samples: Annotated[
-        int, typer.Option("--shard-samples", min=1, help="Samples of a shard at most.")
-    ] = 1000,
+    shard_samples: o.ShardSamples = 1000,
     shard_megabytes: Annotated[
         int, typer.Option("--shard-megabytes", min=1, help="Size of a shard, about, at most.")
     ] = 1000,

@@ -29,8 +29,9 @@ def translate(
     colors: o.Colors = None,
     size: o.Size = None,
     ignore_label: o.IgnoreLabel = 255,
-    format: o.Format = "png",
+    format: o.ResultFormat = "png",
     quality: o.Quality = 95,
+    shard_samples: o.ShardSamples = 1000,
     gallery: o.Gallery = 1000,
     seed: o.Seed = 0,
     device: o.Device = "auto",
@@ -52,18 +53,19 @@ def translate(
     Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
     """
     from cocoscli import console
-    from cocoscli.data.encoding import FORMATS
+    from cocoscli.data.encoding import RESULT_FORMATS, SHARDS
     from cocoscli.data.wording import shown
     from cocoscli.engine.batch import Plan
     from cocoscli.engine.files import storage_error
     from cocoscli.engine.gallery import write_page
     from cocoscli.engine.plan import PairOptions, plan_pairs
     from cocoscli.engine.run import open_run
+    from cocoscli.engine.shardset import Limits
     from cocoscli.engine.translate import Rendering, Translation
     from cocoscli.errors import UsageError
 
-    if format not in FORMATS:
-        raise UsageError(f"--format {format}: expected one of {', '.join(FORMATS)}.")
+    if format not in RESULT_FORMATS:
+        raise UsageError(f"--format {format}: expected one of {', '.join(RESULT_FORMATS)}.")
     if exemplar == "":
         raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
     plan = plan_pairs(
@@ -83,10 +85,13 @@ def translate(
         device=plan.device, precision=plan.precision, format=format, quality=quality,
         gallery=gallery,
     )  # fmt: skip
+    settings = {**plan.settings, "command": "translate", "format": format, "quality": quality}
+    if format == SHARDS:
+        settings["shard_samples"] = shard_samples
     run = open_run(
         Translation(plan.weights.model, plan.reader, rendering),
         output,
-        settings={**plan.settings, "command": "translate", "format": format, "quality": quality},
+        settings=settings,
         record=plan.record,
         plan=Plan(
             batch_size=plan.batch_size,
@@ -96,6 +101,7 @@ def translate(
             on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
         ),
         overwrite=overwrite,
+        shards=Limits(samples=shard_samples) if format == SHARDS else None,
     )
     for row in console.follow(run.rows(), run.total, "pairs"):
         if row["status"] == "failed":
@@ -111,9 +117,10 @@ def translate(
             raise storage_error(output, error) from None
     if json:
         console.emit(summary)
+    place = f"shards {summary['shards']}; " if format == SHARDS else ""
     console.note(
         f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
-        f"{summary['page'] or output}"
+        f"{place}{summary['page'] or output}"
     )
     if summary["failed"]:
         raise typer.Exit(EXIT_FAILED_ITEMS)

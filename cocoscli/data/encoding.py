@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 FORMATS = ("png", "jpg", "webp")
+SHARDS = "shards"
+"""The format of results that are samples of shards."""
+RESULT_FORMATS = (*FORMATS, SHARDS)
 THUMBNAIL = 256
 
 
@@ -35,6 +38,11 @@ def encode_image(pixels: np.ndarray, format: str, quality: int = 95) -> bytes:
     else:
         image.save(buffer, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile())
     return buffer.getvalue()
+
+
+def image_format(format: str) -> str:
+    """The image format of results of one of `RESULT_FORMATS`: in shards nothing is lost."""
+    return "png" if format == SHARDS else format
 
 
 def thumbnail(pixels: np.ndarray) -> bytes:

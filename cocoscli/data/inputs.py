@@ -20,7 +20,8 @@ from cocoscli.data.filelist import FileList
 from cocoscli.data.images import Size
 from cocoscli.data.layout import Layout
 from cocoscli.data.reading import ConditionReader
-from cocoscli.data.shards import ShardList, find_shards
+from cocoscli.data.shards import ShardList, encode_key, find_shards
+from cocoscli.data.wording import shown
 from cocoscli.errors import CocosError, UsageError
 
 CHUNK = 1 << 16
@@ -38,6 +39,10 @@ class Inputs:
 
     def key(self, i: int) -> str:
         return self.names[i]
+
+    def sample_key(self, i: int) -> str:
+        """The key of item i's result in a shard."""
+        return encode_key(self.names[i])
 
     def path(self, i: int) -> Path:
         return self.root / self.names[i]
@@ -61,6 +66,10 @@ class ShardInputs:
     def key(self, i: int) -> str:
         return self.names[i]
 
+    def sample_key(self, i: int) -> str:
+        """The key of item i's result in a shard: that of the sample."""
+        return self.shards.sample_key(i)
+
     def condition(self, i: int, reader: ConditionReader, size: Size | None) -> np.ndarray:
         """Item i's condition array. Raises BadInput."""
         return reader.read_sample(self.shards.sample(i, ("image", "condition")), size)
@@ -71,8 +80,21 @@ def open_shards(spec: str) -> ShardInputs:
     paths = find_shards(spec)
     shards = ShardList(paths)
     names = FileList(shards.key(i) for i in range(len(shards)))
+    _refuse_repeats(names, spec)
     root = Path(spec) if os.path.isdir(spec) else paths[0].parent
     return ShardInputs(root.absolute(), names, shards)
+
+
+def _refuse_repeats(names: FileList, spec: str) -> None:
+    """CocosError where two samples have one key: the result of one would replace the other's."""
+    marks = np.fromiter(map(hash, names), np.int64, len(names))
+    first = np.unique(marks, return_index=True)[1]
+    if len(first) < len(marks):
+        name = names[int(np.setdiff1d(np.arange(len(marks)), first)[0])]
+        raise CocosError(
+            f"{spec}: two samples have the key {shown(Path(name))}.",
+            "Name shards whose keys differ, or give each its own --output.",
+        )
 
 
 def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = False) -> Inputs:

@@ -8,6 +8,7 @@ A sample's members share a key and differ in what follows its first dot:
     KEY.exemplar_condition.0.png    theirs
     KEY.meta.json                   source path, split, hash, exemplars' keys and scores
 
+A sample of results has KEY.image.png and KEY.meta.json (input, exemplar, source key, hash).
 `index.json` beside the shards says what is in them. Shards are plain webdataset; nothing in them is
 ever unpickled.
 """
@@ -20,7 +21,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from cocoscli.errors import BadInput, CocosError
 
 SCHEMA = 1
 INDEX = "index.json"
+SHARD_NAME = re.compile(r"(train|val|test|results)-\d{6,}\.tar")
 MEMBER_BYTES = 2**30
 """A member larger than this is refused."""
 
@@ -46,6 +48,11 @@ def encode_key(path: str) -> str:
 def decode_key(key: str) -> str:
     """The source path of a key."""
     return os.fsdecode(unquote_to_bytes(key))
+
+
+def join_keys(key: str, name: str) -> str:
+    """The key of a sample made from another and a named file: the file's part is the last one."""
+    return f"{key}/{encode_key(name).replace('/', '%2F')}"
 
 
 @dataclass
@@ -188,6 +195,14 @@ def read_index(folder: Path) -> ShardIndex:
     return ShardIndex(values)
 
 
+def remove_shards(folder: Path, keep: Container[str] = ()) -> bool:
+    """Remove a folder's shards but those to `keep` -> whether there were any."""
+    surplus = [p for p in folder.iterdir() if SHARD_NAME.fullmatch(p.name) and p.name not in keep]
+    for path in surplus:
+        path.unlink()
+    return bool(surplus)
+
+
 class ShardList:
     """Random access to the samples of local shards: their members' places, read once.
 
@@ -227,9 +242,13 @@ class ShardList:
         if place:
             yield place
 
+    def sample_key(self, i: int) -> str:
+        """The key of sample i as it stands in its shard."""
+        return str(json.loads(self._places[i])["key"])
+
     def key(self, i: int) -> str:
         """The source path of sample i."""
-        return decode_key(json.loads(self._places[i])["key"])
+        return decode_key(self.sample_key(i))
 
     def sample(self, i: int, only: tuple[str, ...] = ()) -> Sample:
         """Sample i; with `only`, the members whose suffix starts with one of these."""

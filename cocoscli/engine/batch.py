@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
+from cocoscli.data.shards import Sample
 from cocoscli.engine.files import FATAL, storage_error
 from cocoscli.engine.manifest import DONE, FAILED, Finished
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.parallel import read_in_order
+from cocoscli.engine.results import Packed, Results
 from cocoscli.errors import BadInput, CocosError
 
 L = TypeVar("L")
@@ -62,8 +65,8 @@ class Work(Protocol[L, R]):
         """Run the model; a result an item. BadInput in a result's place fails that item."""
         ...
 
-    def save(self, k: int, result: R, output: OutputFolder) -> dict[str, Any]:
-        """Encode and write a result; runs in a thread. -> columns of the manifest row."""
+    def pack(self, k: int, result: R) -> Packed:
+        """A result as bytes; runs in a thread. BadInput fails the item."""
         ...
 
 
@@ -137,28 +140,37 @@ class Pending:
 
 
 def run(
-    work: Work[L, R], output: OutputFolder, plan: Plan, pending: Pending
+    work: Work[L, R], results: Results, plan: Plan, pending: Pending
 ) -> Iterator[dict[str, Any]]:
-    """Do the work that is pending; yields each item's manifest row once it is on disk.
+    """Do the work that is pending; yields each item's manifest row once it is recorded.
 
     Raises CocosError where the run cannot go on; everything written before stays and the next run
     goes on from it.
     """
+    with closing(_items(work, results, plan, pending)) as items:
+        try:
+            yield from results.record(items)
+        except OSError as error:
+            raise storage_error(results.output.path, error) from None
+
+
+def _items(
+    work: Work[L, R], results: Results, plan: Plan, pending: Pending
+) -> Generator[tuple[dict[str, Any], Sample | None], None, None]:
+    """Each pending item's row, and its sample where it goes into a shard, in the work's order."""
     batches = read_in_order(_Decode(work.reader), pending, plan.workers)
     runner = _Runner(work, plan)
-    waiting: deque[list[_Written]] = deque()
+    waiting: deque[list[Future[tuple[dict[str, Any], Sample | None]]]] = deque()
     pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="cocos-write")
     try:
         for batch in batches:
             wanted = {loaded.k for loaded in batch if pending.is_open(loaded.k)}
-            results = runner.run(batch)
-            waiting.append([_submit(pool, work, output, x, r) for x, r in results if x.k in wanted])
+            computed = [(x, result) for x, result in runner.run(batch) if x.k in wanted]
+            waiting.append([pool.submit(_save, work, results, x, result) for x, result in computed])
             if len(waiting) > WAITING:
-                yield from _record(output, waiting.popleft())
+                yield from (saved.result() for saved in waiting.popleft())
         while waiting:
-            yield from _record(output, waiting.popleft())
-    except OSError as error:
-        raise storage_error(output.path, error) from None
+            yield from (saved.result() for saved in waiting.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -222,43 +234,27 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in text for words in _OUT_OF_MEMORY)
 
 
-_Written = tuple[dict[str, Any], "Future[dict[str, Any]]"]
-
-
-def _submit(
-    pool: ThreadPoolExecutor,
-    work: Work[L, R],
-    output: OutputFolder,
-    loaded: Loaded[L],
-    result: R | BadInput,
-) -> _Written:
-    row = {"key": work.key(loaded.k), **work.describe(loaded.k)}
-    return row, pool.submit(_save, work, output, loaded, result)
-
-
 def _save(
-    work: Work[L, R], output: OutputFolder, loaded: Loaded[L], result: R | BadInput
-) -> dict[str, Any]:
+    work: Work[L, R], results: Results, loaded: Loaded[L], result: R | BadInput
+) -> tuple[dict[str, Any], Sample | None]:
+    """Encode and put a result -> its row and sample; a fault becomes the row's error."""
     start = time.perf_counter()
-    columns: dict[str, Any] = {"output": None, "status": FAILED, "error": None}
+    described = {"key": work.key(loaded.k), **work.describe(loaded.k)}
+    row = {**described, "output": None, "status": FAILED, "error": None}
+    sample = None
     try:
         if isinstance(result, BadInput):
             raise result
-        columns |= {**work.save(loaded.k, result, output), "status": DONE}
+        packed = work.pack(loaded.k, result)
+        columns, sample = results.put(described, packed)
+        for name, data in packed.pictures.items():
+            results.output.write(name, data)
+        row |= {**columns, "status": DONE}
     except CocosError as error:
-        columns["error"] = str(error)
+        row["error"], sample = str(error), None
     except OSError as error:
         if error.errno in FATAL:
             raise
-        columns["error"] = f"{error.strerror or error}"
+        row["error"], sample = f"{error.strerror or error}", None
     seconds = loaded.seconds + time.perf_counter() - start
-    return {**columns, "milliseconds": round(seconds * 1000, 1)}
-
-
-def _record(output: OutputFolder, batch: list[_Written]) -> Iterator[dict[str, Any]]:
-    """Add the rows of a written batch to the manifest, and pass them on."""
-    rows = [{**row, **written.result()} for row, written in batch]
-    for row in rows:
-        output.append(row)
-    output.flush()
-    yield from rows
+    return {**row, "milliseconds": round(seconds * 1000, 1)}, sample

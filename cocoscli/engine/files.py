@@ -30,6 +30,11 @@ def safe_name(key: str) -> str:
     return "/".join(odd.get(part, part) for part in key.split("/"))
 
 
+def file_name(key: str, suffix: str) -> str:
+    """Where a result of an item lies: `a/x.jpg` and `png` or `image.png` -> `a/x.jpg.png`."""
+    return f"{safe_name(key)}.{suffix.removeprefix('image.')}"
+
+
 @contextmanager
 def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
     """A file that appears at `target`, synced and whole, when the block ends without an error.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
+from cocoscli.data.encoding import SHARDS
 from cocoscli.data.pairs import All
 from cocoscli.engine.files import PRIVATE
 from cocoscli.engine.items import PairReader
@@ -20,7 +21,7 @@ def thumb_name(key: str, what: str) -> str:
 
 
 def write_page(
-    folder: Path, reader: PairReader, suffix: str, count: int, facts: Mapping[str, str]
+    folder: Path, reader: PairReader, format: str, count: int, facts: Mapping[str, str]
 ) -> Path:
     """index.html of an output folder, with the first `count` items."""
     title = "cocos translate"
@@ -28,7 +29,7 @@ def write_page(
         names = reader.exemplars.names
         exemplars = [_picture(folder, thumb_name(name, "exemplar"), name) or Picture("", name)
                      for name in names]  # fmt: skip
-        rows = _matrix_rows(folder, reader, suffix, max(1, count // len(names)))
+        rows = _matrix_rows(folder, reader, format, max(1, count // len(names)))
         return write_matrix(folder, title, exemplars, rows, facts, len(reader.inputs))
     columns = ("input", "exemplar", "warped exemplar", "result")
     rows_of_items = islice(_gallery_rows(folder), count)
@@ -45,21 +46,29 @@ def _gallery_rows(folder: Path) -> Iterator[Row]:
         if row.get("status") != DONE:
             yield Row(key, (None,) * 4, note=str(row.get("error") or ""), failed=True)
             continue
+        result = thumb_name(key, "result") if row.get("shard") else str(row["output"])
         names = (thumb_name(key, "input"), thumb_name(exemplar, "exemplar"),
-                 thumb_name(key, "warp"), str(row["output"]))  # fmt: skip
+                 thumb_name(key, "warp"), result)  # fmt: skip
         alts = (f"input {row['input']}", f"exemplar {exemplar}", "warped exemplar", f"result {key}")
         pictures = tuple(_picture(folder, n, a) for n, a in zip(names, alts, strict=True))
         yield Row(key, pictures, note=f"exemplar {exemplar}")
 
 
+def _result(reader: PairReader, k: int, format: str) -> str:
+    """The picture of a result: itself, or its preview where it lies in a shard."""
+    if format == SHARDS:
+        return thumb_name(reader.key(k), "result")
+    return reader.output_name(k, format)
+
+
 def _matrix_rows(
-    folder: Path, reader: PairReader, suffix: str, count: int
+    folder: Path, reader: PairReader, format: str, count: int
 ) -> Iterator[tuple[Picture, Sequence[Picture | None]]]:
     per_input = len(reader.exemplars)
     for i in range(min(count, len(reader.inputs))):
         items = range(i * per_input, (i + 1) * per_input)
         name = reader.inputs.key(i)
-        cells = [_picture(folder, reader.output_name(k, suffix), f"result {reader.key(k)}")
+        cells = [_picture(folder, _result(reader, k, format), f"result {reader.key(k)}")
                  for k in items]  # fmt: skip
         thumbs = (_picture(folder, thumb_name(reader.key(k), "input"), name) for k in items)
         yield next((t for t in thumbs if t), Picture("", name)), cells

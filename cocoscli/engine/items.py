@@ -12,14 +12,16 @@ from cocosnet import ModelConfig
 from cocosnet.config import MINIMUM, MULTIPLE
 
 from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.encoding import SHARDS, image_format
 from cocoscli.data.images import is_image, read_photo
 from cocoscli.data.inputs import Inputs, ShardInputs
 from cocoscli.data.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing, label_grid
 from cocoscli.data.reading import ConditionReader
+from cocoscli.data.shards import join_keys
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
-from cocoscli.engine.files import safe_name
+from cocoscli.engine.files import file_name
 from cocoscli.errors import BadInput, CocosError, UsageError
 
 RESIDENT = 64
@@ -155,8 +157,20 @@ class PairReader:
         key = self.inputs.key(i)
         return f"{key}/{self.exemplars.names[j]}" if self.pairing.many and j is not None else key
 
-    def output_name(self, k: int, suffix: str) -> str:
-        return f"{safe_name(self.key(k))}.{suffix}"
+    def sample_key(self, k: int) -> str:
+        """The key of item k's result in a shard: its input's, and its exemplar's after it where
+        an input may have several."""
+        i, j = self.pairing.pair(k)
+        key = self.inputs.sample_key(i)
+        if self.pairing.many and j is not None:
+            return join_keys(key, self.exemplars.names[j])
+        return key
+
+    def output_name(self, k: int, format: str) -> str:
+        """Item k's result: a file below the output folder, or a member of a shard."""
+        if format == SHARDS:
+            return f"{self.sample_key(k)}.image.{image_format(format)}"
+        return file_name(self.key(k), format)
 
     def load(self, k: int) -> Item:
         """Read input k's condition, and its exemplar where it is not kept. Raises BadInput."""
@@ -202,9 +216,9 @@ def check_layout(layout: Layout, kind: str, config: ModelConfig) -> None:
         )
 
 
-def key_lines(reader: PairReader, suffix: str, count: int) -> Iterator[tuple[str, str, str]]:
+def key_lines(reader: PairReader, format: str, count: int) -> Iterator[tuple[str, str, str]]:
     """(input, exemplar, result) names of the first items, for a dry run."""
     for k in range(min(count, len(reader.pairing))):
         i, j = reader.pairing.pair(k)
         name = "by its labels" if j is None else reader.exemplars.names[j]
-        yield reader.inputs.key(i), name, reader.output_name(k, suffix)
+        yield reader.inputs.key(i), name, reader.output_name(k, format)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +56,16 @@ def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
                 yield row
 
 
+def result_file(row: Mapping[str, Any]) -> Any:
+    """The file of an output folder that holds a row's result: its shard, or a file of its own."""
+    return row.get("shard") or row.get("output") or ""
+
+
 def _is_row(row: Any) -> bool:
     """Whether a line of a manifest is one of ours: the columns that are relied on are there."""
     if not isinstance(row, dict) or not isinstance(row.get("key"), str):
         return False
-    names = [row["key"], row.get("output") or ""]
+    names = [row["key"], result_file(row)]
     try:
         sizes = [len(os.fsencode(part)) for name in names for part in name.split("/")]
     except (AttributeError, UnicodeEncodeError):
@@ -92,7 +97,7 @@ class Finished:
 
     def __init__(self, folder: Path, statuses: tuple[str, ...]) -> None:
         def ended(row: dict[str, Any]) -> bool:
-            if row.get("status") == DONE and not (folder / str(row.get("output"))).is_file():
+            if row.get("status") == DONE and not (folder / result_file(row)).is_file():
                 return False
             return row.get("status") in statuses
 
@@ -114,6 +119,11 @@ def compact(folder: Path) -> None:
     _, latest = _latest(folder)
     if latest.all():
         return
+    rewrite(folder, latest_rows(folder))
+
+
+def rewrite(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Put a manifest of these rows in the place of the one there is."""
     with whole_file(folder / MANIFEST, folder / TEMPORARY) as file:
-        for row in latest_rows(folder):
+        for row in rows:
             file.write((json.dumps(row, ensure_ascii=True) + "\n").encode())

@@ -1,6 +1,6 @@
 """A folder of results: whole files, one manifest row an item, one run at a time.
 
-a/x.jpg.png      results in the mirrored tree, full names kept
+a/x.jpg.png      results in the mirrored tree, full names kept; or shards of them
 manifest.jsonl   a row a work item; the latest row of a key counts
 run.toml         the settings that decide the results
 index.html       the gallery; its parts and the lock lie in _cocos/
@@ -12,13 +12,15 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from itertools import filterfalse
 from pathlib import Path
 from typing import IO, Any
 
 import tomli_w
 
+from cocoscli.data.shards import INDEX, remove_shards
 from cocoscli.data.wording import shown
 from cocoscli.engine.files import (
     PRIVATE,
@@ -28,7 +30,7 @@ from cocoscli.engine.files import (
     take_lock,
     whole_file,
 )
-from cocoscli.engine.manifest import MANIFEST, read_manifest, repair
+from cocoscli.engine.manifest import MANIFEST, read_manifest, repair, result_file, rewrite
 from cocoscli.errors import CocosError
 
 RUN = "run.toml"
@@ -60,11 +62,12 @@ class OutputFolder:
             repair(self.path / MANIFEST)
             document = {"settings": dict(settings), "record": dict(record)}
             self.write(RUN, tomli_w.dumps(document).encode("utf-8", "surrogateescape"))
-            self._manifest = open(  # noqa: SIM115 (closed in close)
-                self.path / MANIFEST, "a", encoding="ascii"
-            )
+            self._open_manifest()
         except OSError as error:
             raise storage_error(self.path, error) from None
+
+    def _open_manifest(self) -> None:
+        self._manifest = open(self.path / MANIFEST, "a", encoding="ascii")  # noqa: SIM115
 
     def _make(self, overwrite: bool) -> None:
         try:
@@ -120,10 +123,13 @@ class OutputFolder:
 
     def _clear(self) -> None:
         for row in read_manifest(self.path):
-            for name in {row.get("output"), row.get("shard")} - {None}:
-                result = self.path / safe_name(str(name))
+            if name := result_file(row):
+                result = self.path / safe_name(name)
                 if result.is_file() and self._inside(result):
                     result.unlink()
+        if (self.path / SHARDS_DONE).exists():
+            remove_shards(self.path)
+            (self.path / INDEX).unlink(missing_ok=True)
         for record in (MANIFEST, SHARDS_DONE):
             (self.path / record).unlink(missing_ok=True)
 
@@ -153,15 +159,19 @@ class OutputFolder:
         assert self._manifest is not None
         self._manifest.write(json.dumps(row, ensure_ascii=True) + "\n")
 
-    def flush(self) -> None:
+    def flush(self, *, sync: bool = False) -> None:
+        """Hand the rows to the system; with `sync`, wait until the storage has them."""
         assert self._manifest is not None
         self._manifest.flush()
+        if sync:
+            os.fsync(self._manifest.fileno())
 
-    def truncate_manifest(self, length: int) -> None:
-        """Cut off rows whose results are not in place."""
+    def drop_rows(self, stale: Callable[[Mapping[str, Any]], bool]) -> None:
+        """Take rows out of the manifest whose results are not in place."""
         assert self._manifest is not None
-        if os.path.getsize(self.path / MANIFEST) > length:
-            os.truncate(self.path / MANIFEST, length)
+        self._manifest.close()
+        rewrite(self.path, filterfalse(stale, read_manifest(self.path)))
+        self._open_manifest()
 
     def close(self) -> None:
         """Let go of the folder."""

@@ -23,7 +23,7 @@ import cocoscli
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.images import read_photo
 from cocoscli.data.retrieval import Retrieval
-from cocoscli.data.shards import INDEX, SCHEMA, Sample, encode_key
+from cocoscli.data.shards import SCHEMA, Sample, encode_key
 from cocoscli.data.sources import encode_sources
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import LAYOUT_STORE, DescriptorStore
@@ -156,11 +156,10 @@ def index_values(
     source: Source, scan: Scan, chosen: Retrieval, shards: ShardSet, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`index.json`: counts, classes, settings and hashes."""
-    rows = [s for s in shards.done if s.name]
     channels = source.channels
     if channels is None and scan.largest_id >= 0:
         channels = scan.largest_id + 1
-    counts = {split: sum(s.samples for s in rows if s.split == split) for split in SPLITS}
+    counts = {split: sum(s.samples for s in shards.whole if s.split == split) for split in SPLITS}
     return {
         "schema": SCHEMA,
         "kind": source.layout.kind,
@@ -171,13 +170,8 @@ def index_values(
         "query": chosen.query,
         "leaking": chosen.leaking,
         "settings": dict(settings),
-        "shards": [{"name": s.name, "split": s.split, "samples": s.samples, "bytes": s.bytes,
-                    "sha256": s.sha256} for s in rows],
-    }  # fmt: skip
-
-
-def write_index(output: OutputFolder, values: Mapping[str, Any]) -> None:
-    output.write(INDEX, (json.dumps(values, indent=1, ensure_ascii=True) + "\n").encode())
+        "shards": shards.listing(),
+    }
 
 
 @dataclass
@@ -232,13 +226,13 @@ def prepare_shards(plan: Preparation, path: Path, workers: int, overwrite: bool)
         shardset, written = write_samples(encoder, output, plan.limits, plan.options.seed, workers)
         shards.append(shardset)
         yield from written
-        write_index(output, index_values(plan.source, scan, chosen, shardset, plan.settings))
+        shardset.finish(index_values(plan.source, scan, chosen, shardset, plan.settings))
 
     def finish() -> dict[str, Any]:
         counts = Counter(row.get("status") for row in read_manifest(path))
         return {
             **{name: counts[name] for name in STATUSES},
-            "shards": sum(bool(shard.name) for shard in shards[0].done),
+            "shards": len(shards[0].whole),
             "seconds": round(time.monotonic() - start, 1),
             "output": str(path),
         }

@@ -10,28 +10,32 @@ from typing import Any
 
 from cocoscli.engine.batch import Pending, Plan, Work, run
 from cocoscli.engine.files import storage_error
-from cocoscli.engine.manifest import DONE, FAILED, Finished, compact
+from cocoscli.engine.manifest import DONE, FAILED, Finished
 from cocoscli.engine.output import OutputFolder
+from cocoscli.engine.results import Files, Results, Shards
+from cocoscli.engine.shardset import Limits
 
 
 class Run:
     """Work in progress; the folder is held until `rows` ends."""
 
-    def __init__(self, work: Work[Any, Any], output: OutputFolder, plan: Plan) -> None:
-        self.work, self.output, self.plan = work, output, plan
-        self.pending = Pending(work, output, plan)
+    def __init__(self, work: Work[Any, Any], results: Results, plan: Plan) -> None:
+        self.work, self.results, self.plan = work, results, plan
+        self.output = results.output
+        self.pending = Pending(work, self.output, plan)
         self.total = self.pending.count()
         """Items that this run has to do."""
         self.counts: Counter[str] = Counter()
+        self.facts: dict[str, Any] = {}
         self.start = time.monotonic()
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """Do the work; the manifest row of each item once it is on disk. Raises CocosError."""
+        """Do the work; the manifest row of each item once it is recorded. Raises CocosError."""
         try:
-            for row in run(self.work, self.output, self.plan, self.pending):
+            for row in run(self.work, self.results, self.plan, self.pending):
                 self.counts[row["status"]] += 1
                 yield row
-            compact(self.output.path)
+            self.facts = self.results.finish()
         except OSError as error:
             raise storage_error(self.output.path, error) from None
         finally:
@@ -51,6 +55,7 @@ class Run:
             "failed": failed,
             "skipped": total - failed - self.counts[DONE],
             "seconds": round(time.monotonic() - self.start, 3),
+            **self.facts,
         }
 
 
@@ -62,12 +67,19 @@ def open_run(
     record: Mapping[str, Any],
     plan: Plan,
     overwrite: bool = False,
+    shards: Limits | None = None,
 ) -> Run:
-    """Take an output folder for a run; see `OutputFolder.open`. Raises CocosError."""
+    """Take an output folder for a run; see `OutputFolder.open`. Raises CocosError.
+
+    Results are files, or, with `shards`, samples of shards within these limits.
+    """
     output = OutputFolder(path)
     try:
         output.open(settings, record, overwrite)
-        return Run(work, output, plan)
+        return Run(work, Shards(output, shards) if shards else Files(output), plan)
+    except OSError as error:
+        output.close()
+        raise storage_error(path, error) from None
     except BaseException:
         output.close()
         raise

@@ -1,26 +1,26 @@
 """A folder of shards in the making: whole shards only, each recorded once it is in place.
 
 What is written is a fixed function of the items and their order, so a run that was stopped goes on
-after its last whole shard and ends with the same bytes.
+after its last whole shard and ends with the same bytes. A shard is put in its place, then the rows
+of its samples join the manifest, then it is recorded. What a stopped run left without a record,
+shard or rows, is taken away.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cocoscli.data.shards import INDEX, Sample, ShardWriter
+from cocoscli.data.shards import INDEX, Sample, ShardWriter, remove_shards
 from cocoscli.engine.files import TEMPORARY, whole_file
-from cocoscli.engine.manifest import MANIFEST
+from cocoscli.engine.manifest import compact, read_manifest
 from cocoscli.engine.output import SHARDS_DONE, OutputFolder
 
-SHARD_NAME = re.compile(r"(train|val|test)-\d{6,}\.tar")
 Row = dict[str, Any]
 
 
@@ -37,15 +37,13 @@ class Shard:
     """One whole shard, and where the work stood when it was done."""
 
     name: str
-    """Empty where every item since the last shard failed."""
+    """Empty where no item since the last shard had a sample."""
     split: str
     samples: int
     bytes: int
     sha256: str
     position: int
     """Items of the work, in writing order, that are dealt with by its end."""
-    manifest: int
-    """Length of the manifest with this shard's rows."""
 
 
 class ShardSet:
@@ -53,28 +51,30 @@ class ShardSet:
 
     def __init__(self, output: OutputFolder, limits: Limits) -> None:
         self.output, self.limits = output, limits
-        self.done = list(self._recorded())
-        if not self.done:
-            self._remove_surplus()
-        last = self.done[-1] if self.done else None
-        self.position = last.position if last else 0
-        """Items that need no more work."""
-        output.truncate_manifest(last.manifest if last else 0)
+        record = output.path / SHARDS_DONE
+        lines = record.read_text().splitlines() if record.exists() else []
+        rows = Counter(map(_shard_of, read_manifest(output.path)))
+        self.done = list(self._recorded(lines, rows))
+        names = {"", *(shard.name for shard in self.done)}
+        surplus = remove_shards(output.path, keep=names)
+        if surplus or not self.done or len(self.done) < len(lines):
+            (output.path / INDEX).unlink(missing_ok=True)
+        if rows.keys() - names:
+            output.drop_rows(lambda row: _shard_of(row) not in names)
         state = "".join(json.dumps(asdict(shard)) + "\n" for shard in self.done)
         output.write(SHARDS_DONE, state.encode())
+        self.position = self.done[-1].position if self.done else 0
+        """Items that need no more work."""
         self._counts = Counter(shard.split for shard in self.done if shard.name)
 
-    def _remove_surplus(self) -> None:
-        """Index and shards of an earlier run that nothing records any more."""
-        for path in self.output.path.iterdir():
-            if path.name == INDEX or SHARD_NAME.fullmatch(path.name):
-                path.unlink()
+    @property
+    def whole(self) -> list[Shard]:
+        """The shards that are in place."""
+        return [shard for shard in self.done if shard.name]
 
-    def _recorded(self) -> Iterator[Shard]:
-        """The recorded shards, up to the first whose file or record is not as it was."""
-        path, manifest = self.output.path / SHARDS_DONE, self.output.path / MANIFEST
-        length = manifest.stat().st_size if manifest.exists() else 0
-        for line in path.read_text().splitlines() if path.exists() else ():
+    def _recorded(self, lines: Iterable[str], rows: Mapping[str, int]) -> Iterator[Shard]:
+        """The recorded shards, up to the first whose file, rows or record are not as they were."""
+        for line in lines:
             try:
                 shard = Shard(**json.loads(line))
             except (ValueError, TypeError):
@@ -82,46 +82,71 @@ class ShardSet:
             file = self.output.path / shard.name
             if shard.name and not (file.is_file() and file.stat().st_size == shard.bytes):
                 return
-            if shard.manifest > length:
+            if shard.name and rows[shard.name] != shard.samples:
                 return
             yield shard
 
     def write(self, items: Iterable[tuple[str, Sample | None, Row]]) -> Iterator[Row]:
-        """Write the items from `position` on: (split, sample or None where it failed, row).
+        """Write the items from `position` on: (split, sample or None where there is none, row).
 
-        Yields each row once its shard is whole and recorded. OSError where the storage fails.
+        Yields each row as it is dealt with, and so before its shard is whole. In the manifest it
+        says its `shard`; its `output`, the name of a member, gets the shard's name in front.
+        OSError where the storage fails.
         """
         shard: _OpenShard | None = None
         position = self.position
         try:
             for split, sample, row in items:
                 if shard and (shard.split != split or shard.is_full(self.limits)):
-                    yield from self._commit(shard, position)
+                    self._commit(shard, position)
                     shard = None
-                shard = shard or _OpenShard(self.output, split, self._counts[split])
-                shard.add(sample, row)
+                if sample is None:
+                    placed = {**row, "shard": None}
+                    self.output.append(placed)
+                    self.output.flush()
+                else:
+                    shard = shard or _OpenShard(self.output, split, self._counts[split])
+                    placed = shard.add(sample, row)
                 position += 1
+                yield placed
             if shard:
-                yield from self._commit(shard, position)
+                self._commit(shard, position)
                 shard = None
+            elif position > self.position:
+                self._record(Shard("", "", 0, 0, "", position))
         finally:
             if shard:
                 shard.discard()
 
-    def _commit(self, shard: _OpenShard, position: int) -> Iterator[Row]:
-        name, sha256, size = shard.close()
+    def _commit(self, shard: _OpenShard, position: int) -> None:
+        sha256, size = shard.close()
         for row in shard.rows:
-            self.output.append({**row, "shard": name or None})
-        self.output.flush()
-        length = (self.output.path / MANIFEST).stat().st_size
-        record = Shard(name, shard.split, shard.samples, size, sha256, position, length)
+            self.output.append(row)
+        self.output.flush(sync=True)
+        self._record(Shard(shard.name, shard.split, len(shard.rows), size, sha256, position))
+        self._counts[shard.split] += 1
+
+    def _record(self, shard: Shard) -> None:
         with open(self.output.path / SHARDS_DONE, "a", encoding="ascii") as file:
-            file.write(json.dumps(asdict(record)) + "\n")
+            file.write(json.dumps(asdict(shard)) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self.done.append(record)
-        self._counts[shard.split] += bool(name)
-        yield from shard.rows
+        self.done.append(shard)
+        self.position = shard.position
+
+    def listing(self) -> list[Row]:
+        """The shards as `index.json` lists them."""
+        names = ("name", "split", "samples", "bytes", "sha256")
+        return [{name: getattr(shard, name) for name in names} for shard in self.whole]
+
+    def finish(self, index: Mapping[str, Any]) -> None:
+        """Leave one row a key in the manifest, and write `index.json`."""
+        compact(self.output.path)
+        self.output.write(INDEX, (json.dumps(index, indent=1, ensure_ascii=True) + "\n").encode())
+
+
+def _shard_of(row: Mapping[str, Any]) -> str:
+    return str(row.get("shard") or "")
 
 
 class _OpenShard:
@@ -131,39 +156,29 @@ class _OpenShard:
         self.split, self.rows = split, list[Row]()
         self.name = f"{split}-{number:06d}.tar"
         self.path = output.path / self.name
-        self._folder = output.path / TEMPORARY
         self._stack = ExitStack()
-        self._writer: ShardWriter | None = None
-
-    @property
-    def samples(self) -> int:
-        return self._writer.count if self._writer else 0
+        file = self._stack.enter_context(whole_file(self.path, output.path / TEMPORARY))
+        self._writer = ShardWriter(file)
 
     def is_full(self, limits: Limits) -> bool:
-        writer = self._writer
-        return writer is not None and (
-            writer.count >= limits.samples or writer.nbytes >= limits.bytes
-        )
+        return self._writer.count >= limits.samples or self._writer.nbytes >= limits.bytes
 
-    def add(self, sample: Sample | None, row: Row) -> None:
-        self.rows.append(row)
-        if sample is None:
-            return
-        if self._writer is None:
-            file = self._stack.enter_context(whole_file(self.path, self._folder))
-            self._writer = ShardWriter(file)
+    def add(self, sample: Sample, row: Row) -> Row:
+        """Write a sample -> its row, which says where it is."""
         self._writer.add(sample)
+        placed = {**row, "shard": self.name}
+        if member := row.get("output"):
+            placed["output"] = f"{self.name}/{member}"
+        self.rows.append(placed)
+        return placed
 
-    def close(self) -> tuple[str, str, int]:
-        """Put the file in its place -> (name, sha256, bytes); empty where no sample came."""
-        if self._writer is None:
-            return "", "", 0
+    def close(self) -> tuple[str, int]:
+        """Put the file in its place -> (sha256, bytes)."""
         sha256 = self._writer.close()
         self._stack.close()
-        return self.name, sha256, self.path.stat().st_size
+        return sha256, self.path.stat().st_size
 
     def discard(self) -> None:
         """Leave no file behind."""
-        if self._writer:
-            self._writer.abandon()
+        self._writer.abandon()
         self._stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)

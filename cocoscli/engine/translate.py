@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 from cocoscli.data.conditions import preview
-from cocoscli.data.encoding import encode_image, thumbnail
+from cocoscli.data.encoding import SHARDS, encode_image, image_format, thumbnail
 from cocoscli.data.planes import expand
+from cocoscli.data.shards import Sample
 from cocoscli.engine.batch import Work, is_out_of_memory
 from cocoscli.engine.device import autocast
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.items import ExemplarImage, Item, PairReader
-from cocoscli.engine.output import OutputFolder
+from cocoscli.engine.results import Packed
 from cocoscli.errors import BadInput
 
 BANK_BYTES = 2**29
-"""Encoded exemplars that are kept."""
+"""Packed exemplars that are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,7 @@ class Rendering:
     device: torch.device
     precision: str = "fp32"
     format: str = "png"
+    """One of `RESULT_FORMATS`."""
     quality: int = 95
     gallery: int = 1000
     """Items, counted from the first, that get pictures in the gallery."""
@@ -51,7 +53,7 @@ class Rendered:
 
 
 class Banks:
-    """Encoded exemplars, the most recently used kept; each is encoded alone, so that its numbers
+    """Packed exemplars, the most recently used kept; each is encoded alone, so that its numbers
     do not depend on what it was batched with."""
 
     def __init__(self, translation: Translation) -> None:
@@ -171,26 +173,36 @@ class Translation(Work[Item, Rendered]):
         on_device = torch.from_numpy(stacked).to(self.rendering.device)
         return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
 
-    def save(self, k: int, result: Rendered, output: OutputFolder) -> dict[str, Any]:
-        name = self.reader.output_name(k, self.rendering.format)
-        data = encode_image(result.image, self.rendering.format, self.rendering.quality)
-        sha256 = output.write(name, data)
-        if result.warped is not None and result.condition is not None:
-            kind = self.reader.conditions.layout.kind
-            key = self.key(k)
-            output.write(thumb_name(key, "input"), thumbnail(preview(result.condition, kind)))
-            output.write(thumb_name(key, "warp"), thumbnail(result.warped))
-            self._show_exemplar(result.exemplar, output)
-        exemplar = self.reader.exemplars.names[result.exemplar]
-        return {"output": name, "sha256": sha256, "exemplar": exemplar}
+    def pack(self, k: int, result: Rendered) -> Packed:
+        format = image_format(self.rendering.format)
+        data = encode_image(result.image, format, self.rendering.quality)
+        i, _ = self.reader.pairing.pair(k)
+        return Packed(
+            Sample(self.reader.sample_key(k), {f"image.{format}": data}),
+            source=self.reader.inputs.sample_key(i),
+            columns={"exemplar": self.reader.exemplars.names[result.exemplar]},
+            pictures=self._pictures(self.key(k), result),
+        )
 
-    def _show_exemplar(self, j: int, output: OutputFolder) -> None:
+    def _pictures(self, key: str, result: Rendered) -> dict[str, bytes]:
+        """What the page shows of an item, apart from a result that is a file."""
+        if result.warped is None or result.condition is None:
+            return {}
+        kind = self.reader.conditions.layout.kind
+        shown = {"input": preview(result.condition, kind), "warp": result.warped}
+        if self.rendering.format == SHARDS:
+            shown["result"] = result.image
+        pictures = {thumb_name(key, what): thumbnail(pixels) for what, pixels in shown.items()}
+        return pictures | self._exemplar_picture(result.exemplar)
+
+    def _exemplar_picture(self, j: int) -> dict[str, bytes]:
         with self._lock:
             fresh = j not in self._shown
             self._shown.add(j)
-        if fresh:
-            photo = self.reader.exemplars.read(j).photo
-            output.write(thumb_name(self.reader.exemplars.names[j], "exemplar"), thumbnail(photo))
+        if not fresh:
+            return {}
+        photo = self.reader.exemplars.read(j).photo
+        return {thumb_name(self.reader.exemplars.names[j], "exemplar"): thumbnail(photo)}
 
 
 def to_uint8(images: Tensor) -> np.ndarray:

@@ -175,7 +175,7 @@ def test_interrupted_and_run_again(desk, d, monkeypatch):
         def interrupted(self, *arguments):
             if len(self.done) == 1:
                 raise KeyboardInterrupt
-            yield from commit(self, *arguments)
+            commit(self, *arguments)
 
         patch.setattr(ShardSet, "_commit", interrupted)
         outcome = prepare(desk)

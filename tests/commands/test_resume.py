@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cocoscli.engine import batch
+from cocoscli.engine.results import Files
 
 
 def pixels(desk, output: str) -> dict[str, np.ndarray]:
@@ -37,17 +37,17 @@ def written(desk, output: str = "out") -> dict[str, int]:
 
 def interrupt_after(monkeypatch, rows: int) -> None:
     """Ctrl-C as soon as so many rows are in the manifest."""
-    record = batch._record
+    record = Files.record
     count = [0]
 
-    def counting(output, written):
-        for row in record(output, written):
+    def counting(self, items):
+        for row in record(self, items):
             count[0] += 1
             if count[0] > rows:
                 raise KeyboardInterrupt
             yield row
 
-    monkeypatch.setattr(batch, "_record", counting)
+    monkeypatch.setattr(Files, "record", counting)
 
 
 def test_a_second_run_does_nothing_and_says_so(desk):

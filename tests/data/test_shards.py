@@ -21,6 +21,7 @@ from cocoscli.data.shards import (
     expand_braces,
     find_shards,
     is_shards,
+    join_keys,
     read_index,
 )
 from cocoscli.errors import CocosError
@@ -78,6 +79,14 @@ def test_a_key_comes_back_as_its_path(path):
 
 def test_keys_are_distinct():
     assert len({encode_key(path) for path in PATHS}) == len(PATHS)
+
+
+def test_joined_keys_are_distinct_and_come_back():
+    pairs = [("a", "b/c.png"), ("a/b", "c.png"), ("a/b", "_c.png"), ("a", "b%2Fc.png")]
+    joined = [join_keys(key, name) for key, name in pairs]
+    assert len(set(joined)) == len(pairs)
+    assert [key.rpartition("/")[0] for key in joined] == [key for key, _ in pairs]
+    assert [decode_key(key) for key in joined] == [f"{key}/{name}" for key, name in pairs]
 
 
 def test_any_sample_is_read_at_random(tmp_path):

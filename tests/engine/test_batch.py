@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from cocoscli.data.shards import Sample
 from cocoscli.engine.batch import Pending, Plan, run
 from cocoscli.engine.output import OutputFolder
+from cocoscli.engine.results import Files, Packed
 from cocoscli.errors import BadInput, CocosError
 
 
@@ -37,7 +39,7 @@ class Numbers:
         return k
 
     def key(self, k: int) -> str:
-        return f"{k}.png"
+        return str(k)
 
     def describe(self, k: int) -> dict[str, object]:
         return {"input": self.key(k)}
@@ -54,10 +56,10 @@ class Numbers:
         bad = BadInput("cannot be computed.")
         return [bad if k in self.uncomputable else k * k for k in loaded]
 
-    def save(self, k: int, result: int, output: OutputFolder) -> dict[str, object]:
+    def pack(self, k: int, result: int) -> Packed:
         if k in self.unwritable:
             raise OSError(self.error, "no")
-        return {"output": self.key(k), "sha256": output.write(self.key(k), str(result).encode())}
+        return Packed(Sample(str(k), {"txt": str(result).encode()}), source=str(k))
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def output(tmp_path):
 def done(work: Numbers, output: OutputFolder, **plan: object) -> dict[str, str]:
     """Run; -> status by key, in the order of the rows."""
     how = Plan(**plan)  # type: ignore[arg-type]
-    rows = list(run(work, output, how, Pending(work, output, how)))
+    rows = list(run(work, Files(output), how, Pending(work, output, how)))
     return {row["key"]: row["status"] for row in rows}
 
 
@@ -79,16 +81,16 @@ def done(work: Numbers, output: OutputFolder, **plan: object) -> dict[str, str]:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_rows_come_in_order_with_their_files(output, batch_size, workers):
     statuses = done(Numbers(), output, batch_size=batch_size, workers=workers)
-    assert list(statuses) == [f"{k}.png" for k in range(10)]
+    assert list(statuses) == [str(k) for k in range(10)]
     assert set(statuses.values()) == {"done"}
-    assert all((output.path / f"{k}.png").read_text() == str(k * k) for k in range(10))
+    assert all((output.path / f"{k}.txt").read_text() == str(k * k) for k in range(10))
 
 
 def test_a_fault_costs_its_item(output):
     work = Numbers(unreadable=(1, 2), uncomputable=(4,), unwritable=(7,))
     statuses = done(work, output, batch_size=4)
     failed = {key for key, status in statuses.items() if status == "failed"}
-    assert failed == {"1.png", "2.png", "4.png", "7.png"}
+    assert failed == {"1", "2", "4", "7"}
 
 
 def test_batches_without_a_good_item(output):
@@ -104,15 +106,15 @@ def test_a_fault_of_the_storage_ends_the_run(output, number):
         done(work, output)
     work.unwritable = ()
     assert 1 <= len(done(work, output)) <= 10
-    assert all((output.path / f"{k}.png").exists() for k in range(10))
+    assert all((output.path / f"{k}.txt").exists() for k in range(10))
 
 
 def test_resumed_batches_are_the_same(output):
     first, second = Numbers(), Numbers()
     done(first, output, batch_size=4, limit=5)
-    (output.path / "0.png").unlink()
+    (output.path / "0.txt").unlink()
     rows = done(second, output, batch_size=4)
-    assert list(rows) == ["0.png", *(f"{k}.png" for k in range(5, 10))]
+    assert list(rows) == ["0", *(str(k) for k in range(5, 10))]
     assert second.batches[:2] == first.batches[:2] == [[0, 2], [1, 3]]
 
 
@@ -126,7 +128,7 @@ def test_failed_items_are_left_or_retried(output):
     done(work, output)
     work.unreadable = ()
     assert done(work, output) == {}
-    assert done(work, output, retry_failed=True) == {"2.png": "done"}
+    assert done(work, output, retry_failed=True) == {"2": "done"}
     assert done(work, output, retry_failed=True) == {}
 
 
@@ -146,8 +148,8 @@ def test_an_item_that_never_fits_fails(output):
 def test_a_reader_that_stops_early_leaves_what_is_written(output):
     work = Numbers()
     how = Plan()
-    rows = run(work, output, how, Pending(work, output, how))
+    rows = run(work, Files(output), how, Pending(work, output, how))
     next(rows)
     rows.close()
     assert len(done(work, output)) <= 9
-    assert all((output.path / f"{k}.png").exists() for k in range(10))
+    assert all((output.path / f"{k}.txt").exists() for k in range(10))
