@@ -182,7 +182,7 @@ class TrainingRun:
             self.best = figures["reconstruction"]
             self._write_weights(trainer, model, BEST)
         yield self._note("validation", trainer, figures=figures, preview=name, best=is_best)
-        for message in warnings(figures, _means(recent)):
+        for message in warnings(figures, _means(recent), self.plan.recipe.losses.adversarial):
             yield self._note("warning", trainer, message=message)
 
     def _save(self, trainer: Trainer) -> Event:

@@ -118,17 +118,17 @@ class Trainer:
                 self._backward(losses, len(parts), terms)
             fakes.append((batch, passed.image.detach()))
         self._update("generator", self.model, terms, parts)
-        terms_d: dict[str, float] = {}
+        judged: dict[str, float] = {}
         for last, (batch, fake) in _lasts(fakes):
             with parametrize.cached(), self._apart(self.judging, last):
                 with self._precision():
-                    losses = discriminator_terms(fake, batch, self.judging)
-                self._backward(losses, len(parts), terms_d)
-        self._update("discriminator", self.discriminator, terms_d, parts)
+                    losses = self._discriminator_losses(fake, batch)
+                self._backward(losses, len(parts), judged)
+        self._update("discriminator", self.discriminator, judged, parts)
         self.scaler.update()
         self.step += 1
         self._keep_average()
-        return terms | {f"discriminator_{name}": value for name, value in terms_d.items()}
+        return terms | judged
 
     def batch(self, loaded: Loaded, epoch: float) -> Batch:
         """Decoded samples as the networks take them, on the device."""
@@ -168,6 +168,10 @@ class Trainer:
         judge = self.discriminator
         terms = generator_terms(config, passed, batch, judge, self.features, total=total)
         return weighted(config, terms)
+
+    def _discriminator_losses(self, fake: Tensor, batch: Batch) -> dict[str, Tensor]:
+        terms = weighted(self.recipe.losses, discriminator_terms(fake, batch, self.judging))
+        return {f"discriminator_{name}": value for name, value in terms.items()}
 
     def _precision(self) -> AbstractContextManager:
         return autocast(self.machine.precision, self.machine.device)

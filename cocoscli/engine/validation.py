@@ -152,8 +152,11 @@ def _jpeg(pixels: np.ndarray) -> bytes:
 Remedy = Callable[[dict[str, float]], str | None]
 
 
-def warnings(figures: dict[str, float], terms: dict[str, float]) -> Iterator[str]:
-    """What is going wrong, in words, with a remedy: from validation and the last steps' terms."""
+def warnings(figures: dict[str, float], terms: dict[str, float], weight: float) -> Iterator[str]:
+    """What is going wrong, in words, with a remedy: from validation and the last steps' terms.
+
+    `weight` is that of the adversarial terms.
+    """
     if figures.get("confidence", 1.0) < UNSURE:
         yield (
             f"matches are unsure (confidence {figures['confidence']:.2f}): every position takes a "
@@ -167,14 +170,14 @@ def warnings(figures: dict[str, float], terms: dict[str, float]) -> Iterator[str
             "data.exemplars.pseudo."
         )
     real, fake = terms.get("discriminator_real"), terms.get("discriminator_fake")
-    if real is not None and fake is not None and real + fake < WON:
+    if real is not None and fake is not None and real + fake < WON * weight:
         yield (
-            f"the discriminator has won (its loss is {real + fake:.3f}): lower "
+            "the discriminator has won (it tells results from photos without fail): lower "
             "optimiser.lr_discriminator, or train on more photos."
         )
 
 
 UNSURE = 0.1
-COPYING = -0.15
+COPYING = -0.35
 WON = 0.02
 """Past these `warnings` speaks; a discriminator that knows nothing has a loss of 2."""
