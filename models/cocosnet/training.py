@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from cocosnet import losses
 from cocosnet.config import LossConfig
@@ -134,8 +135,10 @@ def generator_terms(
 def discriminator_terms(image: Tensor, batch: Batch, discriminator: nn.Module) -> dict[str, Tensor]:
     """Eq. 13 for D, raw: `fake` for the translations (B,3,H,W), `real` for the photos.
 
-    The translations' gradient is cut here. One call of D for both, as one batch.
+    The translations' gradient is cut here. One call of D for both, as one batch. RuntimeError where
+    `parametrize.cached()` still holds the weights that the generator's half read.
     """
+    _check_trainable(discriminator)
     images = torch.cat([image.detach(), batch.photo])
     judged = discriminator(images, torch.cat([batch.input, batch.input]))
     halves = [[layer.chunk(2) for layer in scale] for scale in judged]
@@ -209,6 +212,20 @@ def _adversarial_terms(
                 real = discriminator(batch.photo, batch.input)
             terms["discriminator_features"] = losses.discriminator_features(fake, real)
     return terms
+
+
+def _check_trainable(module: nn.Module) -> None:
+    """Cached weights that were read without a gradient would leave D untrained, and say nothing."""
+    normed = (m for m in module.modules() if parametrize.is_parametrized(m, "weight"))
+    first = next(normed, None)
+    if first is None or not torch.is_grad_enabled():
+        return
+    trained = first.get_parameter("parametrizations.weight.original").requires_grad
+    if trained and not first.weight.requires_grad:
+        raise RuntimeError(
+            "the discriminator's half of a step needs a torch.nn.utils.parametrize.cached() of its"
+            " own: this one holds the weights that the generator's half read without a gradient"
+        )
 
 
 @contextmanager

@@ -244,6 +244,19 @@ def test_the_discriminators_terms_train_it_alone(config):
     assert all(p.grad is not None for p in critic.parameters())
 
 
+def test_a_cache_that_would_leave_the_discriminator_untrained_is_refused():
+    given, critic, model = batch(), judge(PAPER).train(), network(PAPER).train()
+    with parametrize.cached():
+        passed = TrainingPass(model)(given)
+        training.generator_terms(PAPER_LOSSES, passed, given, critic, features)
+        with pytest.raises(RuntimeError, match="cached"):
+            training.discriminator_terms(passed.image, given, critic)
+    with parametrize.cached():
+        terms = training.discriminator_terms(passed.image, given, critic)
+        (terms["fake"] + terms["real"]).backward()
+    assert all(p.grad is not None for p in critic.parameters())
+
+
 def test_weights_multiply_and_both_shares_of_the_hinge_weigh_the_same():
     losses = presets.paper_losses(adversarial=3.0, reg=2.0)
     terms = dict.fromkeys(("reg", "adversarial", "fake", "real"), torch.tensor(5.0))
