@@ -112,13 +112,13 @@ class Story:
     def facts(self, recipe: Recipe) -> dict[str, str]:
         """What stands under the title."""
         schedule = recipe.schedule
+        finished = 0 < self.total <= self.step
         share = f" ({100 * self.step / self.total:.0f} %)" if self.total else ""
-        done = ": finished" if self.step >= self.total else share
         facts = {
-            "Step": f"{self.step:,} of {self.total:,}{done}",
+            "Step": f"{self.step:,} of {self.total:,}{': finished' if finished else share}",
             "Epoch": f"{self.epoch:.4g} of {schedule.epochs + schedule.decay_epochs:g}",
         }
-        if self.last and self.step < self.total:
+        if self.last and not finished:
             facts["Left to train"] = duration(self.last["seconds_left"])
         if self.last:
             facts["Speed"] = f"{self.last['images_per_second']:.3g} images/s"

@@ -86,7 +86,7 @@
 
   const x = (step) => (WIDTH * step) / end;
   const line = (points, at) =>
-    points.map(([step, value], i) => `${i ? "L" : "M"}${x(step).toFixed(1)} ${at(value).toFixed(2)}`).join("");
+    `M${points.map(([step, value]) => `${x(step).toFixed(1)} ${at(value).toFixed(2)}`).join("L")}`;
 
   function band(points, at) {
     const low = points.map(([step, , value]) => [step, value]);
@@ -126,16 +126,16 @@
     }
     const last = make("span", "tick", steps(end));
     last.style.left = "100%";
-    axis.append(last);
+    const at = make("b"); // the step that is pointed at
+    axis.append(last, at);
     figure.append(caption, plot, axis);
-    const own = { figure, plot, title, lines, smooth, values };
-    plot.addEventListener("pointermove", (event) => point(stepAt(plot, event)));
+        plot.addEventListener("pointermove", (event) => point(stepAt(plot, event)));
     plot.addEventListener("pointerdown", (event) => point(stepAt(plot, event)));
     plot.addEventListener("pointerleave", () => point(null));
     plot.addEventListener("click", (event) => show(nearestPreview(stepAt(plot, event))));
     figure.addEventListener("blur", () => point(null));
     figure.addEventListener("keydown", (event) => move(event, lines[0][1]));
-    charts.push(own);
+    charts.push({ figure, plot, title, lines, smooth, values, at });
     return figure;
   }
 
@@ -185,13 +185,13 @@
     pointed = step;
     curves.classList.toggle("pointed", step !== null);
     if (step !== null) curves.style.setProperty("--cursor", `${(100 * step) / end}%`);
-    for (const { figure, title, lines, values } of charts) {
+    for (const { figure, title, lines, values, at } of charts) {
       const said = lines.map(([label, points], index) => {
-        const [at, mean] = nearest(points, step ?? end);
-        const when = step === null || lines.length > 1 ? "" : ` at ${number(at)}`;
-        values[index].textContent = short(mean) + when;
-        return `${label} ${short(mean)} at step ${number(at)}`;
+        const [when, mean] = nearest(points, step ?? end);
+        values[index].textContent = short(mean);
+        return `${label} ${short(mean)} at step ${number(when)}`.trim();
       });
+      at.textContent = step === null ? "" : number(nearest(lines[0][1], step)[0]);
       figure.setAttribute("aria-label", `${title}: ${said.join(", ")}`);
     }
   }
@@ -286,18 +286,16 @@
     const count = data.warnings.reduce((sum, [, , times]) => sum + times, data.unlisted);
     if (!count) return;
     const [latest, step] = data.warnings[0];
-    const summary = by("warnings").querySelector("summary");
+    const [summary, list] = by("warnings").children;
     summary.append(make("b", "", count === 1 ? "A warning" : `${number(count)} warnings`));
     summary.append(`, the latest at step ${number(step)}: `, make("span", "", latest));
     for (const [message, at, times] of data.warnings) {
       const item = make("li");
       const when = times > 1 ? `${number(times)} times, last at step` : "Step";
       item.append(make("b", "", `${when} ${number(at)}: `), make("span", "", message));
-      by("warnings").querySelector("ol").append(item);
+      list.append(item);
     }
-    if (data.unlisted) {
-      by("warnings").querySelector("ol").append(make("li", "", `${number(data.unlisted)} earlier ones`));
-    }
+    if (data.unlisted) list.append(make("li", "", `${number(data.unlisted)} earlier ones`));
     by("warnings").hidden = false;
   }
 
@@ -334,9 +332,9 @@
 
   by("command").textContent = data.command;
   by("recipe").textContent = data.recipe;
-  by("best").textContent = data.best === null
-    ? "DIR is a folder of photos to take the style from."
-    : `DIR is a folder of photos to take the style from. best.safetensors is the network of step ${number(data.best)}, where reconstruction was best.`;
+  by("best").textContent = data.best === null ? "" :
+    `best.safetensors is the network of step ${number(data.best)}, ` +
+    "where reconstruction was best.";
   by("copy").hidden = !navigator.clipboard;
   by("copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(data.command);

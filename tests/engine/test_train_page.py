@@ -122,6 +122,7 @@ def test_a_finished_run_says_so(tmp_path):
 def test_an_empty_log_is_a_page(tmp_path):
     page = written(tmp_path)
     assert not charts(page) and page.data["previews"] == []
+    assert facts(page) == {"Step": "0 of 0", "Epoch": "0 of 60"}
 
 
 def test_previews_are_those_on_disk(tmp_path):
@@ -258,5 +259,5 @@ def test_browser_reads_a_curve_by_keyboard(run, profile):
             chart.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
         document.getElementById("log").click();"""
     document = after(run, profile, press)
-    assert 'aria-label="Contextual:  45 at step 20"' in document
+    assert 'aria-label="Contextual: 45 at step 20"' in document
     assert panels(document) == preview_name(300)  # the chart's keys leave the panels
