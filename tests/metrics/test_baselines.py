@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import torch
+
+from cocoscli.metrics.baselines import class_colours
+
+
+def test_each_class_takes_the_exemplars_mean_colour_of_it():
+    exemplar = torch.tensor([1.0, 3, -1, -1]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
+    exemplar_labels = torch.tensor([[[0, 0, 1, 1]]])
+    # 0 -> 2, 1 -> -1; class 2 is absent and 255 no class: the global mean, 0.5
+    labels = torch.tensor([[[1, 0], [2, 255]]])
+    found = class_colours(labels, exemplar, exemplar_labels, 3)
+    assert tuple(found.shape) == (1, 3, 2, 2)
+    assert found[0, 1].tolist() == [[-1, 2], [0.5, 0.5]]
+
+
+def test_each_pair_has_its_own_colours():
+    exemplar = torch.stack([torch.full((3, 2, 2), -1.0), torch.full((3, 2, 2), 1.0)])
+    labels = torch.zeros(2, 3, 5, dtype=torch.uint8)
+    found = class_colours(labels, exemplar, torch.zeros(2, 2, 2), 1)
+    assert torch.equal(found, exemplar[:, :, :1, :1].expand(2, 3, 3, 5))
