@@ -39,6 +39,7 @@ from cocoscli.metrics.correspondence import (
     top_class,
 )
 from cocoscli.metrics.semantic import (
+    LAYERS,
     ClassFeatures,
     describe,
     semantic_consistency,
@@ -102,7 +103,8 @@ class Judge:
 
     def rows(self, pairs: Pairs) -> Iterator[tuple[str, Figures]]:
         photo = describe(self.vgg, pairs.photo, pairs.labels, CLASSES)
-        exemplar = describe(self.vgg, pairs.exemplar, pairs.exemplar_labels, CLASSES)
+        activations = self.vgg(pairs.exemplar, LAYERS)
+        exemplar = ClassFeatures.of(activations, pairs.exemplar_labels, CLASSES)
 
         def quality(image: Tensor) -> Figures:
             return compare(describe(self.vgg, image, pairs.labels, CLASSES), photo, exemplar)
@@ -112,7 +114,8 @@ class Judge:
             yield "network", quality(image) | figures
         filled = class_colours(pairs.labels, pairs.exemplar, pairs.exemplar_labels, CLASSES)
         yield "class colours", quality(filled)
-        yield "the exemplar, unmoved", quality(pairs.exemplar) | unmoved(pairs)
+        unmoved = ClassFeatures.of(activations, pairs.labels, CLASSES)
+        yield "the exemplar, unmoved", compare(unmoved, photo, exemplar) | unmoved_labels(pairs)
 
     def _translated(self, model: cocosnet.CoCosNet, pairs: Pairs) -> tuple[Tensor, Figures]:
         out = translate(model, pairs)
@@ -142,7 +145,7 @@ def compare(image: ClassFeatures, photo: ClassFeatures, exemplar: ClassFeatures)
     }
 
 
-def unmoved(pairs: Pairs) -> Figures:
+def unmoved_labels(pairs: Pairs) -> Figures:
     """Label transfer of a match that leaves everything where it is."""
     grid = (pairs.labels.shape[1] // 4, pairs.labels.shape[2] // 4)
     truth, exemplar = (top_class(to_grid(planes, grid)) for planes in pairs.masks)

@@ -12,7 +12,7 @@ class Mean(NamedTuple):
 
     value: float
     """NaN where nothing could."""
-    count: int
+    used: int
     """Pairs that it is the mean of."""
     left_out: int
     """Pairs that have no such figure (NaN), as those without a shared class."""

@@ -35,6 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
 
 @pytest.mark.shared
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_baselines_are_those_of_the_reference_run(shared, monkeypatch, capsys):
     vgg = shared / "weights" / "vgg16-imagenet-fp16.safetensors"
     found = run(monkeypatch, capsys, shared / "data" / "celebamask_mini", "--features", vgg)
