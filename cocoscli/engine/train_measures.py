@@ -91,7 +91,7 @@ SECTIONS = (
                   {"discriminator_real": "photos", "discriminator_fake": "results"}),
             Chart("Gradient norms", "before clipping",
                   {"gradient_generator": "generator",
-                   "discriminator_gradient_discriminator": "discriminator"}),
+                   "gradient_discriminator": "discriminator"}),
         ),
         others=False,
     ),
