@@ -22,6 +22,10 @@ from cocoscli.engine.memory import estimate_bytes
 from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe import read_recipe
 
+RUNS = Path("runs")
+"""Where training runs lie that were given no other place."""
+WEIGHTS = "weights.safetensors"
+"""The network that a run has come to, in its folder."""
 UNTRAINED = "scenes"
 """The recipe whose network stands in, untrained, until there are weights."""
 
@@ -46,6 +50,28 @@ def load_weights(path: Path, device: torch.device) -> Weights:
             f"{error}.", "Weights are files that `cocos weights import` or training wrote."
         ) from None
     return Weights(_laid_out(model), str(path), file_sha256(path))
+
+
+def newest_weights(kind: str | None, channels: int | None) -> Path | None:
+    """The newest training run's weights for conditions of a kind (and so many planes); None where
+    the kind is not known or no run in ./runs fits."""
+    for run in reversed(numbered_runs()):
+        path = run / WEIGHTS
+        if kind is None or not path.is_file():
+            continue
+        try:
+            condition = cocosnet.read_header(path).condition
+        except cocosnet.WeightsError:
+            continue
+        if condition.kind == kind and channels in (None, condition.channels):
+            return path
+    return None
+
+
+def numbered_runs() -> list[Path]:
+    """The folders of ./runs that `cocos train` numbered, oldest first."""
+    found = (path for path in RUNS.glob("*") if re.fullmatch(r"\d+", path.name))
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def load_for_training(path: Path) -> cocosnet.CoCosNet:

@@ -29,7 +29,7 @@ from cocoscli.data.pairs import (
 )
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import mask_name, write_scenes
-from cocoscli.data.shards import is_shards
+from cocoscli.data.shards import is_shards, read_index
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
@@ -45,6 +45,7 @@ from cocoscli.engine.models import (
     Weights,
     file_sha256,
     load_weights,
+    newest_weights,
     text_sha256,
     untrained_weights,
 )
@@ -161,9 +162,22 @@ def _weights(
 ) -> Weights:
     if options.weights is not None:
         return load_weights(options.weights, device)
+    found = newest_weights(*_seen(options))
+    if found is not None:
+        defaults.append(("weights", str(found), "--weights"))
+        return load_weights(found, device)
     weights = untrained_weights(device)
     defaults.append(("weights", f"{weights.name}: its pictures mean nothing yet", "--weights"))
     return weights
+
+
+def _seen(options: PairOptions) -> tuple[str | None, int | None]:
+    """The kind and planes of the conditions, where the shards or `--layout` tell."""
+    spec = str(SHARDS) if options.inputs is None and not options.layout else options.inputs or ""
+    if is_shards(spec) and os.path.isdir(spec):
+        values = read_index(Path(spec)).values
+        return values.get("kind"), values.get("channels")
+    return (LAYOUTS[options.layout].kind if options.layout else None), None
 
 
 def _inputs(

@@ -23,6 +23,7 @@ from cocoscli.engine.files import storage_error
 from cocoscli.engine.history import Event, History, read_history
 from cocoscli.engine.interrupts import Asked, deferred_signals
 from cocoscli.engine.loading import Loaded, TrainingData, load_held_out, load_training
+from cocoscli.engine.models import WEIGHTS
 from cocoscli.engine.train_folder import RunFolder
 from cocoscli.engine.train_page import write_train_page
 from cocoscli.engine.train_plan import TrainPlan
@@ -32,7 +33,7 @@ from cocoscli.errors import CocosError
 
 LOGGED = 10
 """Steps whose means make a line of the log."""
-WEIGHTS, BEST = "weights.safetensors", "best.safetensors"
+BEST = "best.safetensors"
 
 
 class TrainingRun:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +32,6 @@ from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe import Recipe, read_recipe, recipe_names
 
 SHARDS = "shards"
-RUNS = Path("runs")
 CPU_MINUTES = 10.0
 """How long a CPU trains where nothing else is said."""
 
@@ -242,13 +240,11 @@ def _check_batch(recipe: Recipe, options: TrainOptions, processes: Processes) ->
 
 def _default_output(recipe: Recipe, defaults: list[tuple[str, str, str]]) -> Path:
     """The newest run that is of this recipe and not at its end, else a new folder."""
-    numbers = sorted(int(p.name) for p in RUNS.glob("*") if re.fullmatch(r"\d+", p.name))
-    if numbers:
-        newest = RUNS / f"{numbers[-1]:03d}"
-        if checkpoints(newest) and _is_open(newest, recipe):
-            defaults.append(("goes on with", str(newest), "--output"))
-            return newest
-    output = RUNS / f"{numbers[-1] + 1 if numbers else 0:03d}"
+    runs = numbered_runs()
+    if runs and checkpoints(runs[-1]) and _is_open(runs[-1], recipe):
+        defaults.append(("goes on with", str(runs[-1]), "--output"))
+        return runs[-1]
+    output = RUNS / f"{int(runs[-1].name) + 1 if runs else 0:03d}"
     defaults.append(("output", str(output), "--output"))
     return output
 
