@@ -25,7 +25,7 @@ from cocoscli.engine.checkpoint import checkpoints
 from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.distributed import Processes
 from cocoscli.engine.features import LossFeatures, loss_features
-from cocoscli.engine.models import load_for_training
+from cocoscli.engine.models import RUNS, load_for_training, numbered_runs
 from cocoscli.engine.trainer import Machine, new_model
 from cocoscli.engine.training_memory import check_memory, training_bytes
 from cocoscli.errors import CocosError, UsageError
