@@ -90,20 +90,23 @@ def _bar(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=stderr, transient=True) as progress:
-        task = progress.add_task("", total=total, rate="")
+        task = progress.add_task("", total=total, rate="", start=False)
         for count, item in enumerate(items, 1):
+            progress.start_task(task)  # with the first item: what comes before tells no rate
             elapsed = progress.tasks[0].elapsed or 1e-9
-            progress.update(task, advance=1, rate=f"{count / elapsed:.2f} {unit}/s")
+            progress.update(task, advance=1, rate=f"{(count - 1) / elapsed:.2f} {unit}/s")
             yield item
 
 
 def _lines(items: Iterable[T], total: int, unit: str) -> Iterator[T]:
-    start = last = time.monotonic()
+    start = last = 0.0
     for count, item in enumerate(items, 1):
         now = time.monotonic()
-        if now - last >= PLAIN_INTERVAL:
+        if count == 1:  # what comes before the first item tells no rate
+            start = last = now
+        elif now - last >= PLAIN_INTERVAL:
             last = now
-            rate = count / (now - start)
+            rate = (count - 1) / (now - start)
             left = (total - count) / rate
             note(f"{count}/{total} {unit}, {rate:.2f}/s, {left:.0f} s left")
         yield item

@@ -38,11 +38,12 @@ class Picture:
     """An image file of the page.
 
     `src` is its path as the file system has it, relative to the output folder; `alt` says what it
-    shows.
+    shows; `caption` stands below it.
     """
 
     src: str
     alt: str
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,11 +164,16 @@ def _remove_stale(folder: Path, chunks: int) -> None:
 
 
 def _entry(row: Row, width: int) -> list[Any]:
-    """A row as the script reads it: title, pictures (address, alt), note, failed."""
+    """A row as the script reads it: title, pictures (address, alt, caption), note, failed."""
     if len(row.pictures) != width:
         raise ValueError(f"{row.title!r}: {len(row.pictures)} pictures for {width} columns")
-    pictures = [each and [_address(each.src), _readable(each.alt)] for each in row.pictures]
+    pictures = [each and _words(each) for each in row.pictures]
     return [_readable(row.title), pictures, _readable(row.note, breaks=True), int(row.failed)]
+
+
+def _words(picture: Picture) -> list[str]:
+    caption = [_readable(picture.caption)] if picture.caption else []
+    return [_address(picture.src), _readable(picture.alt), *caption]
 
 
 def _address(src: str) -> str:

@@ -62,6 +62,13 @@ def test_rows_reach_the_chunks(tmp_path):
     assert [head["name"] for head in data["heads"]] == COLUMNS
 
 
+def test_a_caption_is_words_too(tmp_path):
+    pictures = (Picture("a.png", "alt", HOSTILE), Picture("b.png", "alt"))
+    write_gallery(tmp_path, "A run", ["a", "b"], [Row("x", pictures)], {})
+    assert chunks(tmp_path)[0][0][1] == [["a.png", "alt", HOSTILE], ["b.png", "alt"]]
+    assert "<" not in (tmp_path / ROWS / "0000.js").read_text("ascii")
+
+
 @pytest.mark.parametrize(
     ("count", "sizes"),
     [(0, []), (1, [1]), (CHUNK, [CHUNK]), (CHUNK + 1, [CHUNK, 1]), (2 * CHUNK, [CHUNK, CHUNK])],
@@ -261,6 +268,14 @@ def test_browser_leaves_hostile_names_inert(run, profile):
     assert "&lt;script&gt;document.title='owned'&lt;/script&gt;.png" in shown_titles(document)
     assert ">file not found<" not in document  # so each odd address has led to its file
     assert not re.search(r"<\w+[^>]* onerror=", document)
+
+
+@pytest.mark.browser
+def test_browser_shows_captions_as_words(profile, tmp_path):
+    picture = Picture(HOSTILE, "alt", HOSTILE)
+    document = opened(gallery(tmp_path, [Row("x", (picture, None, None, None))]), profile)
+    [caption] = re.findall(r'<span class="caption"[^>]*>(.*?)</span>', document)
+    assert caption.replace("<wbr>", "") == HOSTILE.replace("<", "&lt;").replace(">", "&gt;")
 
 
 @pytest.mark.browser

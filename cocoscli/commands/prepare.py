@@ -10,6 +10,9 @@ import typer
 from cocoscli.commands import options as o
 from cocoscli.commands.translate import EXIT_FAILED_ITEMS, default_workers
 
+SAID = 20
+"""Failed items that are named on the screen; all are in the manifest."""
+
 
 def prepare(
     source: Annotated[
@@ -28,7 +31,7 @@ def prepare(
             metavar="NAME",
             show_default="found by its folders",
             help="labels, ade20k, celebahq-mask, celebahq-edge, deepfashion, edges, "
-            "folders, face-edges, pose, portraits or people; see below.",
+            "folders, face-edges, pose, portraits or people; see above.",
         ),
     ] = None,
     kind: Annotated[
@@ -120,6 +123,13 @@ def prepare(
     check: Annotated[
         bool, typer.Option("--check", help="Read everything, report all faults, write nothing.")
     ] = False,
+    gallery: o.Gallery = 200,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Try items again that failed before, into further shards."
+        ),
+    ] = False,
     overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
     json: o.Json = False,
@@ -129,15 +139,23 @@ def prepare(
     Running the same command again goes on where it stopped.
 
     \b
-    labels         masks/ and images/ with the same stems
-    folders        images/ with masks/, edges/, keypoints.json, or alone
+    labels         masks/ (PNG of class ids) and images/, the same stems
+    folders        images/ with masks/, edges/ or keypoints.json
+                   (and skeleton.json for points of no known form), or photos alone
     ade20k         annotations/SPLIT/ and images/SPLIT/
     celebahq-mask  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/all_parts_except_glasses/
     celebahq-edge  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/N/
-    deepfashion    img/ and pose/ (candidate and subset text, or OpenPose JSON)
+    face-edges     as celebahq-edge, or with keypoints.json of 68 landmarks beside
+    deepfashion    img/ and pose/ (candidate and subset text, or OpenPose JSON),
+                   or keypoints.json beside img/
+    pose           as deepfashion, the drawing alone
     edges          any photos
     portraits      any portraits; the extra [faces] finds the face's parts
     people         any photos of a person; the extra [faces] finds the pose
+
+    \b
+    Splits are those of train.txt, val.txt and test.txt, of the dataset's own lists
+    or of folders of these names; else a share is drawn (--val, --seed).
 
     \b
     Example: cocos prepare CelebAMask-HQ --layout celebahq-edge --output shards
@@ -164,15 +182,30 @@ def prepare(
         facts = {"items": len(plan.source), **plan.settings}
         return console.emit(facts) if json else console.table(
             [(name, str(value)) for name, value in facts.items()], "", "")  # fmt: skip
-    work = check_items(plan, readers) if check else prepare_shards(plan, output, readers, overwrite)
-    counts: dict[str, int] = {}
+    work = (
+        check_items(plan, readers)
+        if check
+        else prepare_shards(
+            plan, output, readers, overwrite=overwrite, retry_failed=retry_failed, gallery=gallery
+        )
+    )
+    if not check:
+        console.note(f"{work.total:,} items: a first pass reads them all, a second writes them")
+    failed = 0
     for row in console.follow(work.rows, work.total, "items"):
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-        if row["status"] == "failed":
+        failed += row["status"] == "failed"
+        if row["status"] == "failed" and (check or failed <= SAID):
             console.warn(str(row["reason"]))
+    if failed > SAID and not check:
+        console.warn(f"and {failed - SAID:,} more failed items; manifest.jsonl names each")
     summary = work.finish()
     if json:
         console.emit(summary)
-    console.note(", ".join(f"{name} {value}" for name, value in summary.items() if value != ""))
+    for warning in summary.pop("warnings"):
+        console.warn(warning)
+    said = (f"{name} {value}" for name, value in summary.items() if value is not None)
+    console.note(", ".join(said))
     if summary["failed"]:
+        if not check:
+            console.note("manifest.jsonl says why items failed; mend them and add --retry-failed")
         raise typer.Exit(EXIT_FAILED_ITEMS)

@@ -7,6 +7,7 @@ length.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,24 @@ def build_condition(
         found = "none" if photo is None else f"one of shape {photo.shape}"
         raise ValueError(f"{sources.kind}: a photo of {size[0]}x{size[1]} is needed, got {found}")
     return _BUILDERS[sources.kind](sources, photo, size)
+
+
+def shows_nothing(sources: Sources, photo: np.ndarray) -> bool:
+    """Whether the condition of sources and their photo is empty: no edge, no joint.
+
+    Never of label maps. `photo` is (H, W, 3) uint8 of the sources' size.
+    """
+    if conditions.CONDITIONS[sources.kind].is_labels:
+        return False
+    if sources.needs_photo and conditions.has_clear_edge(photo):
+        return False
+    sources = drawing_only(sources)
+    return conditions.is_empty(build_condition(sources, photo), sources.kind)
+
+
+def drawing_only(sources: Sources) -> Sources:
+    """The sources of what a preview shows: of DeepFashion's the skeleton without the distances."""
+    return replace(sources, kind="pose") if sources.kind == "deepfashion" else sources
 
 
 def pack_parts(parts: Mapping[str, np.ndarray], size: Size) -> np.ndarray:

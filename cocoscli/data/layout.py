@@ -32,6 +32,7 @@ class Layout(ABC):
     exemplar_place: str  # where the condition of an exemplar photo is looked for, in words
     folders: tuple[str, ...] = ()  # where the items of a dataset's root lie, the first that exists
     partners: tuple[str, ...] = ()  # other folders of a root; with them one of `folders` must be
+    bare = False  # whether a root with none of these folders will do
     suffixes: tuple[str, ...] = (".png",)  # of items
     items_are_labels = True  # otherwise items are photos
     kinds: tuple[str, ...] = ()  # of conditions that its files can make, where there are several

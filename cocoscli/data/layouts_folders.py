@@ -29,6 +29,7 @@ from cocoscli.data.walking import find_stem, twin_folders
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError
 
+LEAVE = "Add it, or leave the photo out."
 ASPECT = 0.02
 """Relative difference of the aspect ratios of a photo and its map that is let pass."""
 
@@ -60,6 +61,7 @@ class FolderLayout(PhotoLayout):
     exemplar_place = "the exemplar photo itself, with what lies beside it"
     folders = ("images",)
     partners = ("masks", "edges")
+    bare = True
     kinds = ("labels", "edges", "deepfashion", "pose", "face-edges", "chains")
 
     def making(self, kind: str) -> Layout:
@@ -131,7 +133,7 @@ class FolderLayout(PhotoLayout):
             return {}
         if points is None:
             place = shown(self.keypoints) if self.keypoints else "keypoints.json"
-            raise BadInput(f"{shown(item)}: no points of it in {place}.", self.expects)
+            raise BadInput(f"{shown(item)}: no points of it in {place}.", LEAVE)
         if self.kind == "face-edges":
             return {"landmarks": landmarks(points, item)}
         if self.kind != "chains":
@@ -158,7 +160,7 @@ class FolderLayout(PhotoLayout):
             raise BadInput(
                 f"{shown(item)}: no label map of it; expected {item.stem}.png below masks/ in the "
                 "place of images/.",
-                self.expects,
+                LEAVE,
             )
         _check_aspect(found, image_size(found, upright=False), item, native)
         return found
@@ -175,7 +177,7 @@ class FolderLayout(PhotoLayout):
         raise BadInput(
             f"{shown(item)}: no edge map of it; expected {item.stem}.png below edges/ in the place "
             "of images/.",
-            self.expects,
+            LEAVE,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ import numpy as np
 
 from cocoscli.errors import CocosError, UsageError
 
+REFERENCES = "references.txt"
+"""The list that lies beside prepared shards."""
 Known = Callable[[str], bool]
 _FORM = "A line is query,exemplar1,exemplar2,... with names relative to the dataset."
 
@@ -39,15 +41,16 @@ def read_references(
 ) -> Iterator[Reference]:
     """The lines of a reference list, one by one.
 
-    A name that is not known as it stands is tried with its backslashes as slashes (the DeepFashion
-    list has them). Raises CocosError with the line of the first that has an empty or unknown name,
-    no exemplar, its query among its exemplars or a query that was listed before.
+    A name that is not known as it stands is tried without spaces around it and with its backslashes
+    as slashes (the DeepFashion list has them). Raises CocosError with the line of the first that
+    has an empty or unknown name, no exemplar, its query among its exemplars or a query that was
+    listed before.
     """
     seen: set[str] = set()
     for number, row in _rows(path):
         where = f"{path}, line {number}"
-        if len(row) < 2 or not all(row):
-            what = "an empty name" if "" in row else "no exemplar"
+        if len(row) < 2 or not all(map(str.strip, row)):
+            what = "an empty name" if len(row) > 1 else "no exemplar"
             raise CocosError(f"{where}: {what} in {','.join(row)!r}.", _FORM)
         query = _known(row[0], is_query, f"{where}: query")
         exemplars = tuple(_known(name, is_exemplar, f"{where}: exemplar") for name in row[1:])
@@ -62,13 +65,14 @@ def read_references(
 
 
 def _known(name: str, known: Known | None, what: str) -> str:
-    slashed = name.replace("\\", "/")
+    bare = name.strip()
+    slashed = bare.replace("\\", "/")
     if known is None:
         return slashed
-    for form in (name, slashed):
+    for form in (name, bare, slashed):
         if known(form):
             return form
-    raise CocosError(f"{what} {name!r} is not in the dataset.", _FORM)
+    raise CocosError(f"{what} {bare!r} is not in the dataset.", _FORM)
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -78,7 +82,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(file, strict=True)
             for row in reader:
                 if "".join(row).strip():
-                    yield reader.line_num, [field.strip() for field in row]
+                    yield reader.line_num, row
     except OSError as error:
         raise CocosError(f"{path}: cannot be read ({error.strerror}).") from None
     except csv.Error as error:
@@ -110,14 +114,29 @@ def named(
         yield Reference(query, tuple(name(int(row)) for row in rows if row >= 0))
 
 
+def renewed(
+    before: Iterable[Reference], now: Iterable[Reference], changed: Container[str]
+) -> Iterator[Reference]:
+    """The lines of `now`, but those of `before` for queries that are not `changed`.
+
+    Both are in the same order; `before` may lack some.
+    """
+    old = iter(before)
+    line = next(old, None)
+    for reference in now:
+        same = line is not None and line.query == reference.query
+        yield line if line is not None and same and reference.query not in changed else reference
+        line = next(old, None) if same else line
+
+
 def read_identities(path: Path) -> dict[str, str]:
     """A CSV with a row `name,identity` an image (a header line of these words is skipped).
 
     Raises CocosError with the line of the first row that is malformed or names an image again.
     """
     identities: dict[str, str] = {}
-    for number, row in _rows(path):
-        where = f"{path}, line {number}"
+    for number, fields in _rows(path):
+        row, where = [field.strip() for field in fields], f"{path}, line {number}"
         if not identities and [field.lower() for field in row] == ["name", "identity"]:
             continue
         if len(row) != 2 or not all(row):

@@ -129,22 +129,24 @@ class Preparation:
         return f"{len(self.source)} (sha256 {digest.hexdigest()[:16]})"
 
     def choose(self, scan: Scan, folder: Path, workers: int) -> Retrieval:
-        """The exemplars of every item. Raises CocosError."""
+        """All exemplars of every item; `stored` says which travel. Raises CocosError."""
         o, count = self.options, len(self.source)
         if self.strategy == "none":
             return Retrieval.nothing(count)
         if self.strategy == "random":
-            chosen = drawn(self.source, scan, o.top, o.seed)
-        elif self.strategy == "identity":
-            chosen = of_identity(self.source, scan, o.top, o.seed, str(o.identity))
-        elif self.strategy == "layout":
+            return drawn(self.source, scan, o.top, o.seed)
+        if self.strategy == "identity":
+            return of_identity(self.source, scan, o.top, o.seed, str(o.identity))
+        if self.strategy == "layout":
             vectors = open_descriptors(folder / LAYOUT_STORE)
-            chosen = nearest(scan, vectors, o.top, "layout", vectors)
-        elif self.strategy == "features":
-            chosen = self._by_features(scan, folder, workers)
-        else:
-            chosen = from_references(self.source, Path(self.strategy))
-        return chosen if o.keep_all else chosen.ends()
+            return nearest(scan, vectors, o.top, "layout", vectors)
+        if self.strategy == "features":
+            return self._by_features(scan, folder, workers)
+        return from_references(self.source, Path(self.strategy))
+
+    def stored(self, chosen: Retrieval) -> Retrieval:
+        """The exemplars that are put into the shards."""
+        return chosen if self.options.keep_all else chosen.ends()
 
     def _by_features(self, scan: Scan, folder: Path, workers: int) -> Retrieval:
         o = self.options
@@ -255,7 +257,8 @@ def _layout(options: PrepareOptions, root: Path, defaults: list[tuple[str, str, 
     asked = {name: getattr(options, name) for name in ("keypoints", "skeleton", "subset", "scenes")}
     layout = layout.configured(**{name: value for name, value in asked.items() if value})
     layout = layout.making(options.kind) if options.kind else layout
-    if layout.partners and not any(os.path.isdir(root / folder) for folder in layout.folders):
+    there = any(os.path.isdir(root / folder) for folder in layout.folders)
+    if layout.partners and not layout.bare and not there:
         raise CocosError(
             f"{shown(root)}: no {layout.folders[0]}/ for the layout {layout.name}; it holds "
             f"{contents(root)}.",

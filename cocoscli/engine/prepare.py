@@ -11,36 +11,56 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import cocoscli
+from cocoscli.data.building import shows_nothing
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.images import read_photo
+from cocoscli.data.references import (
+    REFERENCES,
+    named,
+    read_references,
+    renewed,
+    write_references,
+)
 from cocoscli.data.retrieval import Retrieval
-from cocoscli.data.shards import SCHEMA, Sample, encode_key
+from cocoscli.data.shards import SCHEMA, Sample, encode_key, read_index
 from cocoscli.data.sources import encode_sources
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import LAYOUT_STORE, DescriptorStore
 from cocoscli.engine.files import storage_error
-from cocoscli.engine.manifest import read_manifest
+from cocoscli.engine.manifest import Finished, latest_rows
 from cocoscli.engine.output import OutputFolder
+from cocoscli.engine.pairs_page import write_pairs
 from cocoscli.engine.parallel import Batch, cut, read_in_order
 from cocoscli.engine.preparation import Encoding, Preparation
 from cocoscli.engine.scan import SPLITS, Scan, Scanner, Source, scan_all
-from cocoscli.engine.shardset import Limits, Row, ShardSet
+from cocoscli.engine.shardset import Row, ShardSet
+from cocoscli.engine.tally import FAILED, SKIPPED, STATUSES, USED, Tally
 from cocoscli.errors import BadInput
+from cocoscli.report import INDEX as PAGE
 
 BATCH = 8
 """Items that a reading process hands over at once."""
+EMPTY = "the condition is empty: no edge and no joint in it"
+ALONE = "no exemplar: none was found, or those that were cannot be read"
 KEPT = 256
 """Encoded exemplars that a process keeps."""
-USED, SKIPPED, FAILED = STATUSES = ("used", "skipped", "failed")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An item's photo and sources as members, and what is to be said of them."""
+
+    members: dict[str, bytes]
+    notes: list[str]
 
 
 class Encoder:
@@ -51,7 +71,7 @@ class Encoder:
     ) -> None:
         self.source, self.encoding, self.scan, self.chosen = source, encoding, scan, chosen
         self.originals = scan.originals() if dedupe else None
-        self._kept: dict[int, dict[str, bytes]] = {}
+        self._kept: dict[int, Encoded] = {}
 
     def __getitem__(self, batch: Batch) -> list[tuple[str, Sample | None, Row]]:
         return [self._one(i) for i in batch]
@@ -63,19 +83,26 @@ class Encoder:
             same = self.source.names[int(self.originals[i])]
             return split, None, {**row, "status": SKIPPED, "reason": f"the same photo as {same}"}
         try:
-            return split, self._sample(i, split), {**row, "status": USED}
+            sample = self._sample(i, split)
+            notes = self._pair(i).notes + self._alone(sample)
+            return split, sample, {**row, "status": USED} | ({"notes": notes} if notes else {})
         except BadInput as error:
             return split, None, {**row, "reason": str(error)}
         except OSError as error:
             reason = f"{shown(self.source.item(i))}: {error.strerror or error}."
             return split, None, {**row, "reason": reason}
 
+    def _alone(self, sample: Sample) -> list[str]:
+        """What is to be said where exemplars were asked for and none came."""
+        given = any(name.startswith("exemplar.") for name in sample.members)
+        return [] if given or self.chosen.query == "none" else [ALONE]
+
     def _sample(self, i: int, split: str) -> Sample:
-        members = dict(self._pair(i))
+        members = dict(self._pair(i).members)
         exemplars: list[dict[str, Any]] = []
         for j, score in self.chosen.each(i):
             try:
-                pair = self._pair(j)
+                pair = self._pair(j).members
             except (BadInput, OSError):  # it has a row of its own
                 continue
             members |= {_exemplar_name(suffix, len(exemplars)): d for suffix, d in pair.items()}
@@ -93,7 +120,7 @@ class Encoder:
         members["meta.json"] = json.dumps(meta, ensure_ascii=True, sort_keys=True).encode()
         return Sample(encode_key(self.source.names[i]), members)
 
-    def _pair(self, i: int) -> dict[str, bytes]:
+    def _pair(self, i: int) -> Encoded:
         """Item i's photo and sources as members `image.*` and `condition.*`."""
         if i not in self._kept:
             if len(self._kept) >= KEPT:
@@ -101,16 +128,17 @@ class Encoder:
             self._kept[i] = self._encode(i)
         return self._kept[i]
 
-    def _encode(self, i: int) -> dict[str, bytes]:
+    def _encode(self, i: int) -> Encoded:
         path = self.source.photo(i)
         self.source.check_aspect(i, path)
         photo = read_photo(path, self.encoding.size)
-        suffix, data = encode_sources(self.source.sources(i, (photo.shape[1], photo.shape[0])))
+        sources = self.source.sources(i, (photo.shape[1], photo.shape[0]))
+        suffix, data = encode_sources(sources)
         format, quality = self.encoding.format, self.encoding.quality
-        return {
-            f"image.{format}": encode_image(photo, format, quality),
-            f"condition.{suffix}": data,
-        }
+        image = encode_image(photo, format, quality)
+        notes = [sources.lack] if sources.lack else []
+        notes += [EMPTY] if shows_nothing(sources, photo) else []
+        return Encoded({f"image.{format}": image, f"condition.{suffix}": data}, notes)
 
 
 def _exemplar_name(suffix: str, number: int) -> str:
@@ -126,22 +154,30 @@ def writing_order(splits: np.ndarray, seed: int) -> np.ndarray:
 
 
 def write_samples(
-    encoder: Encoder, output: OutputFolder, limits: Limits, seed: int, workers: int
-) -> tuple[ShardSet, Iterator[Row]]:
-    """The shards of an output folder -> what is there already, and the rows of the rest as they
-    are written. OSError where the storage fails."""
-    shards = ShardSet(output, limits)
-    order = writing_order(encoder.scan.splits, seed)
-    batches = cut((int(i) for i in order[shards.position :]), BATCH)
-    results = (r for batch in read_in_order(encoder, batches, workers) for r in batch)
+    encoder: Encoder, shards: ShardSet, order: np.ndarray, workers: int, again: np.ndarray
+) -> Iterator[Row]:
+    """Write what the shards do not have, in `order`, and then the items that are tried `again`
+    -> their rows as they are dealt with. OSError where the storage fails."""
     skipped = (("", None, row) for row in skipped_rows(encoder.source))
     after = max(0, shards.position - len(order))
 
-    def everything() -> Iterator[tuple[str, Sample | None, Row]]:
-        yield from results
-        yield from (x for n, x in enumerate(skipped) if n >= after)
+    def results(items: np.ndarray) -> Iterator[tuple[str, Sample | None, Row]]:
+        batches = cut((int(i) for i in items), BATCH)
+        return (r for batch in read_in_order(encoder, batches, workers) for r in batch)
 
-    return shards, shards.write(everything())
+    rest = results(order[shards.position :])
+    yield from shards.write(chain(rest, islice(skipped, after, None)))
+    yield from shards.write(results(again), again=True)
+
+
+def left_behind(source: Source, folder: Path, order: np.ndarray, retry: bool) -> np.ndarray:
+    """Of items in `order` that were dealt with, those to be tried again.
+
+    These are the failed ones, if asked to `retry`, and any whose row went with a further shard
+    that was lost.
+    """
+    ended = Finished(folder, (USED, SKIPPED) if retry else STATUSES)
+    return np.fromiter((i for i in order if source.names[int(i)] not in ended), np.int64)
 
 
 def skipped_rows(source: Source) -> Iterator[Row]:
@@ -174,6 +210,22 @@ def index_values(
     }
 
 
+def write_choice(source: Source, folder: Path, chosen: Retrieval, again: np.ndarray) -> None:
+    """`references.txt`: the exemplars of every item as a released list, best first.
+
+    Where it is there, only the lines of items that were tried `again` change: the shards keep what
+    was chosen when they were written.
+    """
+    path, name = folder / REFERENCES, source.names.__getitem__
+    if chosen.query == "none" or (path.exists() and not len(again)):
+        return
+    references = named(source.names, chosen.indices, name)
+    if path.exists():
+        before = read_references(path, lambda _: True, lambda _: True)  # names exactly as written
+        references = renewed(before, references, {name(int(i)) for i in again})
+    write_references(path, references)
+
+
 @dataclass
 class Work:
     """A pass over all items: its rows as they come, and the summary at the end."""
@@ -188,22 +240,33 @@ def check_items(plan: Preparation, workers: int) -> Work:
     source = plan.source
     scan = Scan(np.ones(len(source), np.int64), plan.splits())
     encoder = Encoder(source, plan.encoding, scan, Retrieval.nothing(len(source)), dedupe=False)
-    counts: Counter[str] = Counter()
+    tally = Tally()
 
     def rows() -> Iterator[Row]:
-        for batch in read_in_order(encoder, cut(range(len(source)), BATCH), workers):
-            for _, _, row in batch:
-                counts[row["status"]] += 1
-                yield row
-        for row in skipped_rows(source):
-            counts[row["status"]] += 1
+        batches = read_in_order(encoder, cut(range(len(source)), BATCH), workers)
+        read = (row for batch in batches for _, _, row in batch)
+        for row in chain(read, skipped_rows(source)):
+            tally.add(row)
             yield row
 
-    return Work(len(source), rows(), lambda: {name: counts[name] for name in STATUSES})
+    return Work(len(source), rows(), lambda: {**tally.counts, "warnings": tally.warnings})
 
 
-def prepare_shards(plan: Preparation, path: Path, workers: int, overwrite: bool) -> Work:
-    """Write the shards of a dataset into a folder, from where an earlier run stopped."""
+def prepare_shards(
+    plan: Preparation,
+    path: Path,
+    workers: int,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    gallery: int = 0,
+) -> Work:
+    """Write the shards of a dataset into a folder, from where an earlier run stopped.
+
+    With `retry_failed`, items that failed in earlier runs are tried again; those that are good now
+    go into further shards. Shards that are recorded are never rewritten. `gallery` samples are
+    shown on a page; 0 for none.
+    """
     output = OutputFolder(path)
     shards: list[ShardSet] = []
     start = time.monotonic()
@@ -222,19 +285,30 @@ def prepare_shards(plan: Preparation, path: Path, workers: int, overwrite: bool)
     def write() -> Iterator[Row]:
         scan = scan_dataset(plan, output, workers)
         chosen = plan.choose(scan, output.path, workers)
-        encoder = Encoder(plan.source, plan.encoding, scan, chosen, plan.options.dedupe)
-        shardset, written = write_samples(encoder, output, plan.limits, plan.options.seed, workers)
+        stored = plan.stored(chosen)
+        encoder = Encoder(plan.source, plan.encoding, scan, stored, plan.options.dedupe)
+        shardset = ShardSet(output, plan.limits)
         shards.append(shardset)
-        yield from written
-        shardset.finish(index_values(plan.source, scan, chosen, shardset, plan.settings))
+        order = writing_order(scan.splits, plan.options.seed)
+        again = left_behind(plan.source, path, order[: shardset.position], retry_failed)
+        yield from write_samples(encoder, shardset, order, workers, again)
+        write_choice(plan.source, path, chosen, again)
+        index = index_values(plan.source, scan, chosen, shardset, plan.settings)
+        shardset.finish(index)
+        if gallery:
+            write_pairs(output, index, gallery)
 
     def finish() -> dict[str, Any]:
-        counts = Counter(row.get("status") for row in read_manifest(path))
+        tally = Tally(latest_rows(path))
+        repeated = read_index(path).values["duplicates"]
+        kept = f"{repeated:,} photos repeat others and are kept; --dedupe leaves them out"
         return {
-            **{name: counts[name] for name in STATUSES},
+            **tally.counts,
+            "warnings": tally.warnings + ([kept] if repeated and not plan.options.dedupe else []),
             "shards": len(shards[0].whole),
             "seconds": round(time.monotonic() - start, 1),
             "output": str(path),
+            "page": str(path / PAGE) if gallery else None,
         }
 
     return Work(len(plan.source), rows(), finish)

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cocoscli.data.references import REFERENCES
 from cocoscli.data.shards import INDEX, Sample, ShardWriter, remove_shards
 from cocoscli.engine.files import TEMPORARY, whole_file
 from cocoscli.engine.manifest import compact, read_manifest
@@ -59,6 +60,8 @@ class ShardSet:
         surplus = remove_shards(output.path, keep=names)
         if surplus or not self.done or len(self.done) < len(lines):
             (output.path / INDEX).unlink(missing_ok=True)
+        if not self.done:
+            (output.path / REFERENCES).unlink(missing_ok=True)
         if rows.keys() - names:
             output.drop_rows(lambda row: _shard_of(row) not in names)
         state = "".join(json.dumps(asdict(shard)) + "\n" for shard in self.done)
@@ -86,12 +89,15 @@ class ShardSet:
                 return
             yield shard
 
-    def write(self, items: Iterable[tuple[str, Sample | None, Row]]) -> Iterator[Row]:
+    def write(
+        self, items: Iterable[tuple[str, Sample | None, Row]], again: bool = False
+    ) -> Iterator[Row]:
         """Write the items from `position` on: (split, sample or None where there is none, row).
 
         Yields each row as it is dealt with, and so before its shard is whole. In the manifest it
         says its `shard`; its `output`, the name of a member, gets the shard's name in front.
-        OSError where the storage fails.
+        Items that are tried `again` were counted before: they go into further shards and leave
+        `position` as it is. OSError where the storage fails.
         """
         shard: _OpenShard | None = None
         position = self.position
@@ -107,7 +113,7 @@ class ShardSet:
                 else:
                     shard = shard or _OpenShard(self.output, split, self._counts[split])
                     placed = shard.add(sample, row)
-                position += 1
+                position += not again
                 yield placed
             if shard:
                 self._commit(shard, position)

@@ -18,8 +18,8 @@
     return element;
   };
 
-  function named(text) {
-    const element = make("span", "name");
+  function named(text, className = "name") {
+    const element = make("span", className);
     element.dir = "auto";
     if (matrix) element.title = element.textContent = text; // cut to one line
     else for (const part of text.split(/(?<=[/_.-])/)) element.append(part, make("wbr"));
@@ -163,6 +163,7 @@
     const text = matrix ? "not made" : "none";
     figure.append(picture ? tile(picture[0], picture[1], column, title) : empty(text));
     if (!matrix) figure.append(make("figcaption", "", column));
+    if (picture?.[2]) figure.append(named(picture[2], "caption"));
     return figure;
   }
 

@@ -37,6 +37,13 @@ def test_an_output_that_lacks_letters(monkeypatch):
     assert stream.buffer.getvalue() == b"\\xe9  x\n"
 
 
+def test_the_rate_is_counted_from_the_first_item(capsys, monkeypatch):
+    clock = iter([1000.0, 1005.0, 1010.0])  # the first item comes after a long preparation
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    assert list(console.follow("abc", 5, "items")) == list("abc")
+    assert capsys.readouterr().err == "3/5 items, 0.20/s, 10 s left\n"
+
+
 def test_messages_are_lines_as_they_are(capsys):
     name = os.fsdecode(b":smile: [b]\xe9\x1b[2J\nx")
     console.note(name)

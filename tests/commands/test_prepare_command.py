@@ -6,6 +6,7 @@ import errno
 import gc
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,118 @@ def test_a_mask_without_photo_has_a_row(desk, d):
     assert "masks/scene-0002.png" in desk.manifest("s")
 
 
+def test_failed_items_are_tried_again_when_asked(desk, d):
+    mask = d / "masks/scene-0002.png"
+    good = mask.read_bytes()
+    colored(mask)
+    outcome = prepare(desk)
+    assert outcome.code == 3 and "mend them and add --retry-failed" in outcome.err
+    before = shards(desk)
+    mask.write_bytes(good)
+    assert prepare(desk).code == 3 and shards(desk) == before  # not by itself
+    outcome = prepare(desk, "--retry-failed")
+    assert outcome.code == 0 and "used 6, skipped 0, failed 0, shards 4" in outcome.err
+    after = shards(desk)
+    assert {name: after[name] for name in before} == before and len(after) == len(before) + 1
+    assert desk.manifest("s")["images/scene-0002.png"]["shard"] == max(after)
+    assert prepare(desk).code == 0 and shards(desk) == after
+
+
+def flat(path: Path) -> None:
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(path)
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["written", "checked"])
+def test_empty_conditions_are_said_once(desk, d, check):
+    shutil.rmtree(d / "masks")
+    for n in range(5):
+        flat(d / f"images/scene-000{n}.png")
+    outcome = prepare(desk, *(["--check"] if check else []))
+    assert outcome.code == 0
+    said = [line for line in outcome.said if "is empty" in line]
+    assert len(said) == 1
+    assert "5 of 6 items: the condition is empty: no edge and no joint in it (images/" in said[0]
+    assert said[0].count("scene-") == 3 and said[0].endswith(", ...)")
+    if not check:
+        noted = {key for key, row in desk.manifest("s").items() if "notes" in row}
+        assert noted == {f"images/scene-000{n}.png" for n in range(5)}
+        again = prepare(desk)
+        assert said[0] in again.said  # a second run says it too
+
+
+def test_repeated_photos_are_said(desk, d):
+    for n in range(2):
+        for kind in ("images", "masks"):
+            shutil.copy(d / kind / "scene-0000.png", d / kind / f"zz{n}.png")
+    outcome = prepare(desk)
+    said = "warning: 2 photos repeat others and are kept; --dedupe leaves them out"
+    assert outcome.code == 0 and said in outcome.said and "used 8" in outcome.err
+    outcome = prepare(desk, "--dedupe", output="t")
+    assert outcome.code == 0 and "used 6, skipped 2" in outcome.err and "repeat" not in outcome.err
+
+
+def test_samples_without_exemplars_are_said(desk, d):
+    said = "3 of 6 items: no exemplar: none was found"
+    outcome = prepare(desk, "--exemplars", "identity", "--identity", "scene-000([012])|zz")
+    assert outcome.code == 0 and "6 of 6 items: no exemplar" in outcome.err
+    outcome = prepare(desk, "--identity", "scene-(000)[012]", output="t")
+    assert said in outcome.err
+    assert "no exemplar" not in prepare(desk, "--exemplars", "none", output="u").err
+
+
+def test_a_colour_coded_annotation_of_ade20k(desk, d):
+    for kind in ("annotations", "images"):
+        (desk.folder / "a" / kind).mkdir(parents=True)
+    shutil.copytree(d / "images", desk.folder / "a/images/validation")
+    shutil.copytree(d / "masks", desk.folder / "a/annotations/validation")
+    colored(desk.folder / "a/annotations/validation/scene-0001.png")
+    outcome = prepare(desk, source="a")
+    assert outcome.code == 3 and "layout: ade20k (found in a)" in outcome.err
+    [said] = [line for line in outcome.said if "scene-0001.png" in line]
+    assert "a colour-coded mask" in said and "--colors" in said
+
+
+@pytest.mark.parametrize("layout", ["portraits", "people"])
+def test_without_the_extra_faces(desk, d, layout, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    outcome = prepare(desk, "--layout", layout)
+    assert outcome.code == 1 and "needs the extra [faces]" in outcome.err
+    assert "pip install 'cocos[faces]'" in outcome.err
+
+
+def test_split_files_are_honoured(desk, d):
+    (d / "val.txt").write_text("scene-0001\nscene-0004\n")
+    (d / "train.txt").write_text("".join(f"scene-000{n}\n" for n in (0, 2, 3, 5)))
+    prepare(desk)
+    val = {key for key, row in desk.manifest("s").items() if row["split"] == "val"}
+    assert val == {"images/scene-0001.png", "images/scene-0004.png"}
+
+
+def test_drawn_edges_and_joints_can_be_empty(desk, d):
+    (d / "masks").rename(d / "edges")
+    for path in (d / "edges").iterdir():
+        Image.fromarray(np.full((64, 64), 255 * ("0001" not in path.name), np.uint8)).save(path)
+    assert "1 of 6 items: the condition is empty" in prepare(desk).err
+    shutil.rmtree(d / "edges")
+    points = {path.stem: [[9000, 9000]] * 18 for path in (d / "images").iterdir()}
+    points["scene-0003"] = [[x, 20] for x in range(18)]
+    (d / "keypoints.json").write_text(json.dumps(points))
+    outcome = prepare(desk, output="poses")
+    assert "5 of 6 items: the condition is empty" in outcome.err
+    assert "notes" not in desk.manifest("poses")["images/scene-0003.png"]
+
+
+def test_faces_without_landmarks_are_said(desk, d):
+    shutil.rmtree(d / "masks")
+    points = {f"scene-000{n}": [[x / 2, x / 3] for x in range(68)] for n in range(4)}
+    (d / "keypoints.json").write_text(json.dumps(points))
+    outcome = prepare(desk)
+    assert outcome.code == 0
+    said = "warning: 2 of 6 items: no landmarks: Canny edges are taken alone"
+    assert said in outcome.err
+    assert json.loads(prepare(desk, "--json").out)["warnings"][0] in outcome.err
+
+
 def test_nothing_usable(desk, d):
     for path in (d / "masks").iterdir():
         colored(path)
@@ -124,7 +237,7 @@ def test_check_of_a_whole_dataset(desk, d):
     before = listing(desk.folder)
     outcome = prepare(desk, "--check", "--json")
     assert outcome.code == 0
-    assert json.loads(outcome.out) == {"used": 6, "skipped": 0, "failed": 0}
+    assert json.loads(outcome.out) == {"used": 6, "skipped": 0, "failed": 0, "warnings": []}
     assert listing(desk.folder) == before
 
 
@@ -252,6 +365,33 @@ def test_a_layout_whose_folders_are_missing_says_what_was_found(desk, d):
     said = " ".join(outcome.err.split())
     assert outcome.code == 1 and "CelebA-HQ-img" in said and "it holds images, masks" in said
     assert not (desk.folder / "s").exists()
+
+
+def test_photos_in_folders_of_any_name(desk, d):
+    shutil.rmtree(d / "masks")
+    (d / "images").rename(d / "neutral")
+    outcome = prepare(desk, "--identity", "scene-(.)")
+    assert outcome.code == 0 and "layout: folders" in outcome.err
+    assert json.loads((desk.folder / "s/index.json").read_bytes())["kind"] == "edges"
+
+
+def test_masks_without_images_are_named(desk, d):
+    shutil.rmtree(d / "images")
+    outcome = prepare(desk, "--layout", "folders")
+    said = " ".join(outcome.err.split())
+    assert outcome.code == 1 and "no folder images/ for the layout folders; found masks" in said
+
+
+def test_many_failures_are_not_all_said(desk, d):
+    shutil.rmtree(d / "masks")
+    (d / "masks").mkdir()
+    for n in range(6, 30):
+        shutil.copy(d / "images/scene-0000.png", d / f"images/more-{n}.png")
+    outcome = prepare(desk)
+    said = [line for line in outcome.said if "no label map" in line]
+    assert outcome.code == 3 and len(said) == 20
+    assert "warning: and 10 more failed items; manifest.jsonl names each" in outcome.said
+    assert len([line for line in prepare(desk, "--check").said if "no label map" in line]) == 30
 
 
 def test_a_loop_of_links_ends(desk, d):

@@ -14,6 +14,7 @@ from cocoscli.data.references import (
     named,
     read_identities,
     read_references,
+    renewed,
     write_references,
 )
 from cocoscli.errors import CocosError, UsageError
@@ -90,6 +91,14 @@ def test_written_lists_are_read_again(tmp_path):
     assert path.read_bytes().startswith(b"a/1.jpg,b/2.jpg,b/3.jpg\n")
     assert list(read_references(path)) == references
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_lines_of_before_stay_unless_changed():
+    before = [Reference("a", ("1",)), Reference("c", ("1",)), Reference("d", ("1",))]
+    now = [Reference(name, ("2",)) for name in "abcde"]
+    found = list(renewed(before, now, {"c"}))
+    assert [r.exemplars[0] for r in found] == ["1", "2", "2", "1", "2"]
+    assert [r.query for r in found] == list("abcde")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cocoscli.data.building import shows_nothing
 from cocoscli.data.conditions import (
     CONDITIONS,
     FACE_PARTS,
+    canny_edges,
     distance_map,
     edge_condition,
     face_edge_condition,
+    has_clear_edge,
     is_empty,
     pose_condition,
 )
@@ -348,6 +351,31 @@ def test_empty_conditions_are_told():
     blank = build_condition(Sources("deepfashion", {"joints": joints}, SIZE))
     assert blank.any() and is_empty(blank, "deepfashion")
     assert not is_empty(np.zeros((1, 4, 4), np.uint8), "labels")
+
+
+def test_emptiness_is_told_from_sources():
+    flat = np.full((16, 24, 3), 7, np.uint8)
+    faint = flat.copy()
+    faint[:, 12:] += 3
+    assert shows_nothing(Sources("edges", {}, SIZE), flat)
+    assert shows_nothing(Sources("edges", {}, SIZE), faint)
+    assert not shows_nothing(Sources("edges", {}, SIZE), photo())
+    drawn = np.zeros((16, 24), np.uint8)
+    assert shows_nothing(Sources("edges", {"edges": drawn}, SIZE), photo())
+    assert not shows_nothing(Sources("labels", {"ids": drawn}, SIZE), flat)
+    for kind in ("deepfashion", "pose"):
+        joints = np.full((18, 2), -500, np.float32)
+        assert shows_nothing(Sources(kind, {"joints": joints}, SIZE), photo())
+        joints[0] = 5
+        assert not shows_nothing(Sources(kind, {"joints": joints}, SIZE), flat)
+
+
+@pytest.mark.parametrize("step", range(0, 40))
+def test_a_clear_edge_is_one_of_canny(step):
+    pixels = np.full((32, 32, 3), 100, np.uint8)
+    pixels[8:24, 8:24] += np.uint8(step)
+    assert canny_edges(pixels).any() or not has_clear_edge(pixels)
+    assert has_clear_edge(pixels) or step < 25
 
 
 # The released code's maps

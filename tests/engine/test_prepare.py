@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cocoscli.data.references import read_references
 from cocoscli.data.scenes import write_dataset
 from cocoscli.data.shards import ShardList, ShardWriter, decode_key, find_shards
 from cocoscli.engine import output, shardset
@@ -41,13 +42,13 @@ def own(scenes, tmp_path) -> Path:
     return Path(shutil.copytree(scenes, tmp_path / "own"))
 
 
-def run(
-    source: Path, folder: Path, workers: int = 0, overwrite: bool = False, **options
-) -> list[dict]:
+def run(source: Path, folder: Path, workers: int = 0, **options) -> list[dict]:
     """Prepare -> the rows that this run wrote."""
+    how = {name: options.pop(name) for name in ("overwrite", "retry_failed", "gallery")
+           if name in options}  # fmt: skip
     options = {"size": "64", "shard_samples": 4, "val": 0.3, **options}
     plan = plan_preparation(PrepareOptions(source=str(source), **options))
-    return list(prepare_shards(plan, folder, workers, overwrite).rows)
+    return list(prepare_shards(plan, folder, workers, **how).rows)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -260,7 +261,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(scenes, whole, tmp_path):
         ShardWriter.add = dying
         options = PrepareOptions(source={str(scenes)!r}, size="64", shard_samples=4, val=0.3)
         plan, folder = plan_preparation(options), Path({str(tmp_path / "s")!r})
-        list(prepare_shards(plan, folder, 0, False).rows)
+        list(prepare_shards(plan, folder, 0).rows)
     """)
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
@@ -290,6 +291,80 @@ def test_a_lost_manifest_is_written_again(scenes, whole, tmp_path):
     (tmp_path / "s/manifest.jsonl").unlink()
     run(scenes, tmp_path / "s")
     assert_whole(tmp_path / "s", whole)
+
+
+# ------------------------------------------------------------------------------- tried again
+
+
+@pytest.fixture
+def mended(own, tmp_path) -> tuple[Path, Path]:
+    """A dataset and its shards, made while three of its masks were damaged."""
+    masks = sorted((own / "masks").iterdir())[3:6]
+    good = [mask.read_bytes() for mask in masks]
+    for mask in masks:
+        mask.write_bytes(b"")
+    run(own, tmp_path / "s", keep_all=True, exemplars="random", classes=14)
+    for mask, data in zip(masks, good, strict=True):
+        mask.write_bytes(data)
+    return own, tmp_path / "s"
+
+
+def retry(own: Path, folder: Path) -> list[dict]:
+    options = {"keep_all": True, "exemplars": "random", "classes": 14}
+    return run(own, folder, retry_failed=True, **options)
+
+
+def test_tried_again_goes_into_further_shards(mended):
+    own, folder = mended
+    before, chosen = content(folder), given(folder)
+    assert {row["status"] for row in retry(own, folder)} == {"used"}
+    after = content(folder)
+    assert all(after[name] == data for name, data in before.items() if name != "index.json")
+    assert len(metas(folder)) == COUNT == sum(index_of(folder)["counts"].values())
+    assert {row["status"] for row in rows_of(folder)} == {"used"}
+    assert {key: given(folder)[key] for key in chosen} == chosen
+    late = set(metas(folder)) - set(chosen)
+    for key, each in choice(folder).items():  # a settled sample could not have those
+        assert given(folder)[key] == [e for e in each if key in late or e not in late]
+    assert retry(own, folder) == [] and content(folder) == after
+
+
+def test_tried_again_in_vain_changes_nothing(mended):
+    own, folder = mended
+    masks = sorted((own / "masks").iterdir())[3:6]
+    for mask in masks:
+        mask.write_bytes(b"bad")
+    before = content(folder)
+    assert {row["status"] for row in retry(own, folder)} == {"failed"}
+    assert content(folder) == before and len(rows_of(folder)) == COUNT
+    reasons = {str(row["reason"]) for row in rows_of(folder)} - {"None"}
+    assert len(reasons) == 3 and all("not an image" in reason for reason in reasons)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("swept")
+def test_a_stopped_trial_goes_on(mended, monkeypatch):
+    own, folder = mended
+    with monkeypatch.context() as patch:
+        stop_at(patch, ShardSet, "_commit", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            retry(own, folder)
+    retry(own, folder)
+    assert len(metas(folder)) == len(rows_of(folder)) == COUNT
+    assert run(own, folder, keep_all=True, exemplars="random", classes=14) == []
+    assert len(metas(folder)) == len(rows_of(folder)) == COUNT
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, -1])
+def test_a_lost_shard_loses_and_doubles_no_sample(mended, number):
+    own, folder = mended
+    retry(own, folder)
+    shards = [shard["name"] for shard in index_of(folder)["shards"]]
+    (folder / shards[number]).unlink()
+    run(own, folder, keep_all=True, exemplars="random", classes=14)
+    assert len(metas(folder)) == len(rows_of(folder)) == COUNT
+    names = {shard["name"] for shard in index_of(folder)["shards"]}
+    assert names == {path.name for path in folder.glob("*.tar")}
 
 
 def test_overwrite_writes_everything_anew(scenes, whole, tmp_path):
@@ -385,6 +460,36 @@ def test_references_are_followed(scenes, tmp_path):
         "images/scene-0000.png": ["images/scene-0003.png", "images/scene-0002.png"],
         "images/scene-0001.png": ["images/scene-0000.png"],
     }
+
+
+def choice(folder: Path) -> dict[str, tuple[str, ...]]:
+    return {r.query: r.exemplars for r in read_references(folder / "references.txt")}
+
+
+def test_the_choice_is_written_and_read_back(scenes, whole, tmp_path):
+    chosen = choice(whole)
+    assert set(chosen) == set(metas(whole)) and max(map(len, chosen.values())) > 2
+    assert {key: [each[0], each[-1]] for key, each in chosen.items()} == given(whole)
+    run(scenes, tmp_path / "s", exemplars=str(whole / "references.txt"))
+    assert given(tmp_path / "s") == given(whole) and choice(tmp_path / "s") == chosen
+
+
+def test_the_choice_of_odd_names_is_read_back(scenes, tmp_path):
+    names = [" a.png", "b ,c.png", 'd"e.png', "f\\g.png", "h\ni.png", "山.png"]
+    for n, name in enumerate(names):
+        for kind in ("images", "masks"):
+            (tmp_path / "d" / kind).mkdir(parents=True, exist_ok=True)
+            shutil.copy(scenes / kind / f"scene-{n:04d}.png", tmp_path / "d" / kind / name)
+    run(tmp_path / "d", tmp_path / "s")
+    run(tmp_path / "d", tmp_path / "t", exemplars=str(tmp_path / "s/references.txt"))
+    assert given(tmp_path / "s") == given(tmp_path / "t")
+    assert set(given(tmp_path / "t")) == {f"images/{name}" for name in names}
+
+
+def test_no_choice_leaves_no_list(scenes, tmp_path):
+    run(scenes, tmp_path / "s")
+    run(scenes, tmp_path / "s", exemplars="none", overwrite=True)
+    assert not (tmp_path / "s/references.txt").exists()
 
 
 @pytest.mark.parametrize(
