@@ -43,6 +43,8 @@ __all__ = [
     "Size",
     "image_size",
     "is_image",
+    "open_photo",
+    "read_bytes",
     "read_color_table",
     "read_labels",
     "read_photo",
@@ -70,9 +72,21 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def image_size(path: Path, upright: bool = True) -> Size:
-    """The (width, height) of an image from its header alone; `upright` heeds its orientation."""
-    with _opened(path) as image:
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file, for readers that take `data`. Raises BadInput."""
+    try:
+        _check_file(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(shown(path), error) from error
+
+
+def image_size(path: Path, upright: bool = True, *, data: bytes | None = None) -> Size:
+    """The (width, height) of an image from its header alone; `upright` heeds its orientation.
+
+    With `data`, the file's bytes, `path` only names it in messages. Raises BadInput.
+    """
+    with _opened(path, data) as image:
         width, height = image.size
         return (height, width) if upright and _orientation(image) >= 5 else (width, height)
 
@@ -89,6 +103,17 @@ def read_photo(
     `size` is (width, height); None keeps the photo's own. With `data`, the file's bytes, `path`
     only names it in messages. Raises BadInput.
     """
+    return np.array(open_photo(path, size, resample, data=data))
+
+
+def open_photo(
+    path: Path,
+    size: Size | None = None,
+    resample: int = Image.Resampling.BICUBIC,
+    *,
+    data: bytes | None = None,
+) -> Image.Image:
+    """What `read_photo` reads, as Pillow's image: of mode RGB, wholly decoded."""
     with _opened(path, data) as image:
         image.load()
         turn = _TURN.get(_orientation(image))
@@ -104,7 +129,8 @@ def read_photo(
         rgb = rgb.transpose(turn)
     if size is not None and rgb.size != size:
         rgb = rgb.resize(size, Image.Resampling(resample))
-    return np.array(rgb)
+    rgb.info = {}  # a comment or a profile of the file would be written with it again
+    return rgb
 
 
 def read_labels(
@@ -116,7 +142,8 @@ def read_labels(
     from id to colour, unless its three channels are equal. A grey PNG of 1, 2 or 4 bits gives
     its stored values. `size` is (width, height); None keeps the map's own. Raises BadInput.
     """
-    with _opened(path) as image:
+    data = read_bytes(path)
+    with _opened(path, data) as image:
         image.load()
     jpeg = image.info.get("compression") == "jpeg"  # a TIFF may hold one
     if image.format not in LOSSLESS or jpeg:
@@ -125,7 +152,9 @@ def read_labels(
             "expected a lossless PNG, because lossy compression changes class ids.",
             "Export the label map as PNG again: converting this file does not bring its ids back.",
         )
-    ids = _label_ids(image, path, colors) // _grey_step(path)
+    ids = _label_ids(image, path, colors)
+    if (step := _grey_step(data)) > 1:
+        ids //= step
     if size is None or image.size == size:
         return ids
     return np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
@@ -215,7 +244,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pixels have no known range")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     base = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
-    rgb = _apply_profile(image.convert(base), profile)
+    rgb = _apply_profile(image if image.mode == base else image.convert(base), profile)
     if alpha is None:
         return rgb
     white = Image.new("RGB", rgb.size, "white")
@@ -233,7 +262,7 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             pass
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _uint16(image: Image.Image) -> np.ndarray:
@@ -245,13 +274,11 @@ def _uint16(image: Image.Image) -> np.ndarray:
     return values.astype(np.uint16)
 
 
-def _grey_step(path: Path) -> int:
+def _grey_step(data: bytes) -> int:
     """What Pillow multiplied the values of a 2-bit or 4-bit grey PNG by, so as to fill 0..255."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or head[25] != 0:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[25] != 0:
         return 1
-    return {2: 85, 4: 17}.get(head[24], 1)
+    return {2: 85, 4: 17}.get(data[24], 1)
 
 
 def _label_ids(image: Image.Image, path: Path, colors: ColorTable | None) -> np.ndarray:

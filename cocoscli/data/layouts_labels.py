@@ -51,8 +51,9 @@ class LabelLayout(Layout):
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
     ) -> Sources:
-        ids = small(read_labels(item, size, colors))
-        return Sources(self.kind, {"ids": ids}, (ids.shape[1], ids.shape[0]))
+        ids = small(read_labels(item, colors=colors))
+        sources = Sources(self.kind, {"ids": ids}, (ids.shape[1], ids.shape[0]))
+        return sources.resized(size or sources.size)
 
     def photo(self, item: Path) -> Path | None:
         for folder in twin_folders(item, self._photo_folders):

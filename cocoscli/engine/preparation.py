@@ -106,6 +106,12 @@ class Preparation:
         return np.fromiter(values, np.uint8, len(self.source))
 
     @property
+    def compares(self) -> bool:
+        """Whether photos must be told apart before the first is written."""
+        chosen_by_us = self.strategy in STRATEGIES and self.strategy != "none"
+        return chosen_by_us or self.options.dedupe
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What decides the shards."""
         o = self.options

@@ -1,8 +1,8 @@
 """`cocos prepare`: a dataset's folders to shards.
 
-The scan hashes every photo and reads every label map; exemplars are chosen; then samples are
-encoded in processes and written in a fixed order. The order, the split and the choice follow from
-the seed and the names alone, so any number of processes writes the same bytes.
+Where exemplars are chosen, a scan first hashes every photo and describes every layout; then samples
+are encoded in processes and written in a fixed order. The order, the split and the choice follow
+from the seed and the names alone, so any number of processes writes the same bytes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import time
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 
 import cocoscli
-from cocoscli.data.encoding import encode_image
-from cocoscli.data.images import read_photo
+from cocoscli.data.encoding import encode_photo
+from cocoscli.data.images import open_photo, read_bytes
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.shards import INDEX, SCHEMA, Sample, encode_key
 from cocoscli.data.sources import encode_sources
@@ -43,6 +44,20 @@ KEPT = 256
 USED, SKIPPED, FAILED = STATUSES = ("used", "skipped", "failed")
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """One item as it is stored."""
+
+    members: dict[str, bytes]
+    """`image.*` and `condition.*`."""
+    image: str
+    """The photo's path below the root."""
+    sha256: str
+    """Of the photo's file."""
+    largest_id: int
+    """Of its label map, the ignored label left out; -1 without one."""
+
+
 class Encoder:
     """Encodes samples; held by the reading processes."""
 
@@ -51,7 +66,7 @@ class Encoder:
     ) -> None:
         self.source, self.encoding, self.scan, self.chosen = source, encoding, scan, chosen
         self.originals = scan.originals() if dedupe else None
-        self._kept: dict[int, dict[str, bytes]] = {}
+        self._kept: dict[int, Encoded] = {}
 
     def __getitem__(self, batch: Batch) -> list[tuple[str, Sample | None, Row]]:
         return [self._one(i) for i in batch]
@@ -63,54 +78,73 @@ class Encoder:
             same = self.source.names[int(self.originals[i])]
             return split, None, {**row, "status": SKIPPED, "reason": f"the same photo as {same}"}
         try:
-            return split, self._sample(i, split), {**row, "status": USED}
+            own = self._encoded(i)
+            found = {"sha256": own.sha256, "largest_id": own.largest_id}
+            return split, self._sample(i, split, own), {**row, "status": USED, **found}
         except BadInput as error:
             return split, None, {**row, "reason": str(error)}
         except OSError as error:
             reason = f"{shown(self.source.item(i))}: {error.strerror or error}."
             return split, None, {**row, "reason": reason}
 
-    def _sample(self, i: int, split: str) -> Sample:
-        members = dict(self._pair(i))
+    def _sample(self, i: int, split: str, own: Encoded) -> Sample:
+        members = dict(own.members)
         exemplars: list[dict[str, Any]] = []
         for j, score in self.chosen.each(i):
             try:
-                pair = self._pair(j)
+                pair = self._encoded(j).members
             except (BadInput, OSError):  # it has a row of its own
                 continue
             members |= {_exemplar_name(suffix, len(exemplars)): d for suffix, d in pair.items()}
             exemplars.append({"key": self.source.names[j], "score": round(score, 6)})
-        photo = self.source.photo(i)
         meta = {
             "key": self.source.names[i],
-            "image": os.path.relpath(photo, self.source.root),
+            "image": own.image,
             "kind": self.source.layout.kind,
             "split": split,
-            "sha256": hashlib.sha256(photo.read_bytes()).hexdigest(),
+            "sha256": own.sha256,
             "exemplars": exemplars,
             "query": self.chosen.query,
         }
         members["meta.json"] = json.dumps(meta, ensure_ascii=True, sort_keys=True).encode()
         return Sample(encode_key(self.source.names[i]), members)
 
-    def _pair(self, i: int) -> dict[str, bytes]:
-        """Item i's photo and sources as members `image.*` and `condition.*`."""
+    def _encoded(self, i: int) -> Encoded:
         if i not in self._kept:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
             self._kept[i] = self._encode(i)
         return self._kept[i]
 
-    def _encode(self, i: int) -> dict[str, bytes]:
+    def _encode(self, i: int) -> Encoded:
         path = self.source.photo(i)
-        self.source.check_aspect(i, path)
-        photo = read_photo(path, self.encoding.size)
-        suffix, data = encode_sources(self.source.sources(i, (photo.shape[1], photo.shape[0])))
-        format, quality = self.encoding.format, self.encoding.quality
-        return {
-            f"image.{format}": encode_image(photo, format, quality),
-            f"condition.{suffix}": data,
+        data = read_bytes(path)
+        self.source.check_aspect(i, path, data)
+        photo = open_photo(path, self.encoding.size, data=data)
+        sources = self.source.sources(i, photo.size)
+        format = self.encoding.format
+        suffix, condition = encode_sources(sources)
+        members = {
+            f"image.{format}": encode_photo(photo, format, self.encoding.quality),
+            f"condition.{suffix}": condition,
         }
+        return Encoded(
+            members,
+            os.path.relpath(path, self.source.root),
+            hashlib.sha256(data).hexdigest(),
+            largest_id(sources.arrays.get("ids"), self.source.ignore),
+        )
+
+
+def largest_id(ids: np.ndarray | None, ignore: int | None) -> int:
+    """Of class ids (H,W), `ignore` left out; -1 where none is left."""
+    if ids is None:
+        return -1
+    largest = int(ids.max())
+    if largest != ignore:
+        return largest
+    others = ids[ids != ignore]
+    return int(others.max()) if others.size else -1
 
 
 def _exemplar_name(suffix: str, number: int) -> str:
@@ -153,13 +187,12 @@ def skipped_rows(source: Source) -> Iterator[Row]:
 
 
 def index_values(
-    source: Source, scan: Scan, chosen: Retrieval, shards: ShardSet, settings: Mapping[str, Any]
+    source: Source, chosen: Retrieval, shards: ShardSet, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`index.json`: counts, classes, settings and hashes."""
     rows = [s for s in shards.done if s.name]
-    channels = source.channels
-    if channels is None and scan.largest_id >= 0:
-        channels = scan.largest_id + 1
+    duplicates, largest = survey(read_manifest(shards.output.path))
+    channels = largest + 1 if source.channels is None and largest >= 0 else source.channels
     counts = {split: sum(s.samples for s in rows if s.split == split) for split in SPLITS}
     return {
         "schema": SCHEMA,
@@ -167,13 +200,25 @@ def index_values(
         "channels": channels,
         "classes": source.layout.class_names(source.root),
         "counts": {split: n for split, n in counts.items() if n},
-        "duplicates": int((scan.originals() >= 0).sum()),
+        "duplicates": duplicates,
         "query": chosen.query,
         "leaking": chosen.leaking,
         "settings": dict(settings),
         "shards": [{"name": s.name, "split": s.split, "samples": s.samples, "bytes": s.bytes,
                     "sha256": s.sha256} for s in rows],
     }  # fmt: skip
+
+
+def survey(rows: Iterable[Row]) -> tuple[int, int]:
+    """Rows of the manifest -> photos that repeat another one, stored or left out; and the largest
+    class id that is stored, -1 for none."""
+    photos, left_out, largest = array("q"), 0, -1
+    for row in rows:
+        if row["status"] == USED:
+            photos.append(int(row["sha256"][:15], 16))
+            largest = max(largest, row["largest_id"])
+        left_out += row["status"] == SKIPPED and row["split"] is not None
+    return left_out + len(photos) - len(np.unique(photos)), largest
 
 
 def write_index(output: OutputFolder, values: Mapping[str, Any]) -> None:
@@ -192,7 +237,7 @@ class Work:
 def check_items(plan: Preparation, workers: int) -> Work:
     """Read and encode every item as `prepare_shards` would, and write nothing."""
     source = plan.source
-    scan = Scan(np.ones(len(source), np.int64), plan.splits())
+    scan = Scan.skipped(plan.splits())
     encoder = Encoder(source, plan.encoding, scan, Retrieval.nothing(len(source)), dedupe=False)
     counts: Counter[str] = Counter()
 
@@ -232,7 +277,7 @@ def prepare_shards(plan: Preparation, path: Path, workers: int, overwrite: bool)
         shardset, written = write_samples(encoder, output, plan.limits, plan.options.seed, workers)
         shards.append(shardset)
         yield from written
-        write_index(output, index_values(plan.source, scan, chosen, shardset, plan.settings))
+        write_index(output, index_values(plan.source, chosen, shardset, plan.settings))
 
     def finish() -> dict[str, Any]:
         counts = Counter(row.get("status") for row in read_manifest(path))
@@ -247,7 +292,9 @@ def prepare_shards(plan: Preparation, path: Path, workers: int, overwrite: bool)
 
 
 def scan_dataset(plan: Preparation, output: OutputFolder, workers: int) -> Scan:
-    """The first pass; layout descriptors go to a file of the output folder."""
+    """The first pass, where one is needed; layout descriptors go to a file of the output folder."""
+    if not plan.compares:
+        return Scan.skipped(plan.splits())
     scanner = Scanner(plan.source, describe=plan.strategy == "layout")
     store = None
     if scanner.describe:
