@@ -48,6 +48,7 @@ __all__ = [
     "read_color_table",
     "read_labels",
     "read_photo",
+    "small",
 ]
 
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
@@ -157,7 +158,13 @@ def read_labels(
         ids //= step
     if size is None or image.size == size:
         return ids
-    return np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
+    resized = Image.fromarray(small(ids)).resize(size, Image.Resampling.NEAREST)
+    return np.array(resized).astype(np.uint16)
+
+
+def small(ids: np.ndarray) -> np.ndarray:
+    """Class ids as uint8 where they fit, else as uint16."""
+    return ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from cocoscli.data.images import (
     image_size,
     read_labels,
     read_photo,
+    small,
 )
 from cocoscli.data.keypoints import POSES, count_points, lookup, read_skeleton
 from cocoscli.data.layout import Layout, PhotoLayout
 from cocoscli.data.layouts_faces import landmarks
-from cocoscli.data.layouts_labels import LabelLayout, small
+from cocoscli.data.layouts_labels import LabelLayout
 from cocoscli.data.layouts_photos import pose_joints
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, join_chains

@@ -99,14 +99,20 @@ class Source:
                     yield path
 
 
-def split_of(source: Source, i: int, fraction: float, seed: int) -> int:
-    """Index into SPLITS: what the dataset's folders or files say, else drawn by seed and name."""
-    said = source.layout.split(source.item(i), source.root)
-    if said is not None:
-        return SPLITS.index(said)
-    text = f"{seed}/{source.names[i]}".encode("utf-8", "surrogateescape")
-    draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
-    return int(draw < fraction)
+def splits_of(source: Source, fraction: float, seed: int) -> np.ndarray:
+    """(N,) uint8 indices into SPLITS: what the dataset's folders or files say, else drawn by seed
+    and name."""
+    say = source.layout.splits(source.root)
+
+    def split(name: str) -> int:
+        said = say(Path(name))
+        if said is not None:
+            return SPLITS.index(said)
+        text = f"{seed}/{name}".encode("utf-8", "surrogateescape")
+        draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
+        return int(draw < fraction)
+
+    return np.fromiter(map(split, source.names), np.uint8, len(source))
 
 
 @dataclass
