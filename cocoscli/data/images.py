@@ -41,6 +41,7 @@ __all__ = [
     "MAX_PIXELS",
     "ColorTable",
     "Size",
+    "fitted",
     "image_size",
     "is_image",
     "open_photo",
@@ -48,7 +49,6 @@ __all__ = [
     "read_color_table",
     "read_labels",
     "read_photo",
-    "small",
 ]
 
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 swap width and height
@@ -82,12 +82,9 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(shown(path), error) from error
 
 
-def image_size(path: Path, upright: bool = True, *, data: bytes | None = None) -> Size:
-    """The (width, height) of an image from its header alone; `upright` heeds its orientation.
-
-    With `data`, the file's bytes, `path` only names it in messages. Raises BadInput.
-    """
-    with _opened(path, data) as image:
+def image_size(path: Path, upright: bool = True) -> Size:
+    """The (width, height) of an image from its header alone; `upright` heeds its orientation."""
+    with _opened(path) as image:
         width, height = image.size
         return (height, width) if upright and _orientation(image) >= 5 else (width, height)
 
@@ -104,17 +101,20 @@ def read_photo(
     `size` is (width, height); None keeps the photo's own. With `data`, the file's bytes, `path`
     only names it in messages. Raises BadInput.
     """
-    return np.array(open_photo(path, size, resample, data=data))
+    return np.array(fitted(open_photo(path, data), size, resample))
 
 
-def open_photo(
-    path: Path,
-    size: Size | None = None,
-    resample: int = Image.Resampling.BICUBIC,
-    *,
-    data: bytes | None = None,
+def fitted(
+    image: Image.Image, size: Size | None, resample: int = Image.Resampling.BICUBIC
 ) -> Image.Image:
-    """What `read_photo` reads, as Pillow's image: of mode RGB, wholly decoded."""
+    """An image resized to (width, height); None keeps its own."""
+    if size is None or image.size == size:
+        return image
+    return image.resize(size, Image.Resampling(resample))
+
+
+def open_photo(path: Path, data: bytes | None = None) -> Image.Image:
+    """A photo at its own size as `read_photo` has it, in Pillow's hands: of mode RGB."""
     with _opened(path, data) as image:
         image.load()
         turn = _TURN.get(_orientation(image))
@@ -128,8 +128,6 @@ def open_photo(
         ) from error
     if turn is not None:
         rgb = rgb.transpose(turn)
-    if size is not None and rgb.size != size:
-        rgb = rgb.resize(size, Image.Resampling(resample))
     rgb.info = {}  # a comment or a profile of the file would be written with it again
     return rgb
 
@@ -137,7 +135,8 @@ def open_photo(
 def read_labels(
     path: Path, size: Size | None = None, colors: ColorTable | None = None
 ) -> np.ndarray:
-    """Read a label map as (H, W) uint16 class ids, resized to the nearest pixel.
+    """Read a label map as (H, W) class ids, uint8 where they fit, else uint16; resized to the
+    nearest pixel.
 
     Grey values and palette *indices* are ids as they are; an RGB mask needs `colors`, a table
     from id to colour, unless its three channels are equal. A grey PNG of 1, 2 or 4 bits gives
@@ -158,11 +157,10 @@ def read_labels(
         ids //= step
     if size is None or image.size == size:
         return ids
-    resized = Image.fromarray(small(ids)).resize(size, Image.Resampling.NEAREST)
-    return np.array(resized).astype(np.uint16)
+    return np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
 
 
-def small(ids: np.ndarray) -> np.ndarray:
+def _small(ids: np.ndarray) -> np.ndarray:
     """Class ids as uint8 where they fit, else as uint16."""
     return ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)
 
@@ -289,17 +287,17 @@ def _grey_step(data: bytes) -> int:
 
 
 def _label_ids(image: Image.Image, path: Path, colors: ColorTable | None) -> np.ndarray:
-    """The (H, W) uint16 ids of a decoded label map, whatever its mode."""
+    """The (H, W) uint8 or uint16 ids of a decoded label map, whatever its mode."""
     pixels = np.array(image)
     if image.mode in ("1", "L", "P"):
-        return pixels.astype(np.uint16)
+        return pixels.astype(np.uint8, copy=False)
     if image.mode in ("LA", "PA"):
-        return pixels[..., 0].astype(np.uint16)
+        return pixels[..., 0].copy()
     if image.mode in ("RGB", "RGBA"):
         if colors is not None:
-            return ids_of_colors(pixels[..., :3], colors, shown(path))
+            return _small(ids_of_colors(pixels[..., :3], colors, shown(path)))
         if (pixels[..., :1] == pixels[..., 1:3]).all():
-            return pixels[..., 0].astype(np.uint16)
+            return pixels[..., 0].copy()
         raise BadInput(
             f"{shown(path)}: a colour-coded mask ({describe_colors(pixels[..., :3])}); expected "
             "class ids: 8-bit or 16-bit grey, or a palette.",
@@ -307,7 +305,7 @@ def _label_ids(image: Image.Image, path: Path, colors: ColorTable | None) -> np.
         )
     try:
         if image.mode.startswith("I"):
-            return _uint16(image)
+            return _small(_uint16(image))
         raise ValueError(f"mode {image.mode}")
     except ValueError as error:
         raise BadInput(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cocoscli.data import conditions
-from cocoscli.data.images import ColorTable, Size, read_labels, small
+from cocoscli.data.images import ColorTable, Size, read_labels
 from cocoscli.data.keypoints import lookup
 from cocoscli.data.layout import Layout, PointsLayout
 from cocoscli.data.polylines import FACE_LANDMARKS
@@ -47,7 +47,7 @@ class FaceMaskLayout(Layout):
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
     ) -> Sources:
-        ids = small(read_labels(item, size, colors))
+        ids = read_labels(item, size, colors)
         shape = (ids.shape[1], ids.shape[0])
         file = self._glasses(item)
         worn = np.zeros_like(ids) if file is None else read_labels(file, shape) > 0

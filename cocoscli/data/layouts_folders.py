@@ -16,7 +16,6 @@ from cocoscli.data.images import (
     image_size,
     read_labels,
     read_photo,
-    small,
 )
 from cocoscli.data.keypoints import POSES, count_points, lookup, read_skeleton
 from cocoscli.data.layout import Layout, PhotoLayout
@@ -117,7 +116,7 @@ class FolderLayout(PhotoLayout):
         native = self.native_size(item)
         if self.kind == "labels":
             ids = read_labels(self._mask(item, native), size or native, colors)
-            return Sources(self.kind, {"ids": small(ids)}, size or native)
+            return Sources(self.kind, {"ids": ids}, size or native)
         if self.kind == "edges":
             file = self._drawn(item, native)
             arrays = {} if file is None else {"edges": read_edges(file, size or native)}

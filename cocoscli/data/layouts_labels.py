@@ -14,7 +14,6 @@ from cocoscli.data.images import (
     ColorTable,
     Size,
     read_labels,
-    small,
 )
 from cocoscli.data.layout import Layout
 from cocoscli.data.sources import Sources
@@ -51,7 +50,7 @@ class LabelLayout(Layout):
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
     ) -> Sources:
-        ids = small(read_labels(item, size, colors))
+        ids = read_labels(item, size, colors)
         return Sources(self.kind, {"ids": ids}, (ids.shape[1], ids.shape[0]))
 
     def photo(self, item: Path) -> Path | None:

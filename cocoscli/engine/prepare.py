@@ -22,7 +22,7 @@ import numpy as np
 
 import cocoscli
 from cocoscli.data.encoding import encode_photo
-from cocoscli.data.images import open_photo, read_bytes
+from cocoscli.data.images import fitted, open_photo, read_bytes
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.shards import INDEX, SCHEMA, Sample, encode_key
 from cocoscli.data.sources import encode_sources
@@ -119,8 +119,9 @@ class Encoder:
     def _encode(self, i: int) -> Encoded:
         path = self.source.photo(i)
         data = read_bytes(path)
-        self.source.check_aspect(i, path, data)
-        photo = open_photo(path, self.encoding.size, data=data)
+        photo = open_photo(path, data)
+        self.source.check_aspect(i, path, photo.size)
+        photo = fitted(photo, self.encoding.size)
         sources = self.source.sources(i, photo.size)
         format = self.encoding.format
         suffix, condition = encode_sources(sources)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, image_size, is_image, read_bytes
+from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, is_image, read_bytes
 from cocoscli.data.layout import Layout
 from cocoscli.data.sources import Sources
 from cocoscli.data.walking import find_stem, walk_files
@@ -54,7 +54,7 @@ class Source:
             raise BadInput(f"{shown(self.item(i))}: its photo was not found.", self.layout.expects)
         return found
 
-    def sources(self, i: int, size: tuple[int, int] | None = None) -> Sources:
+    def sources(self, i: int, size: Size | None = None) -> Sources:
         """What item i's condition is made from, ids checked. Raises BadInput."""
         item = self.item(i)
         sources = self.layout.sources(item, size, self.colors)
@@ -62,12 +62,11 @@ class Source:
             check_ids(sources.arrays["ids"], self.channels, self.ignore, source=shown(item))
         return sources
 
-    def check_aspect(self, i: int, photo: Path, data: bytes) -> None:
-        """BadInput where a label map cannot be that of its photo by its shape; `data` is the
-        photo's file."""
+    def check_aspect(self, i: int, photo: Path, size: Size) -> None:
+        """BadInput where a label map cannot be that of its photo, of that size, by its shape."""
         if not self.layout.items_are_labels:
             return
-        (w, h), (pw, ph) = self.layout.native_size(self.item(i)), image_size(photo, data=data)
+        (w, h), (pw, ph) = self.layout.native_size(self.item(i)), size
         if abs(w * ph / (h * pw) - 1) > ASPECT:
             raise BadInput(
                 f"{shown(self.item(i))}: {w}x{h}, but its photo {shown(photo)} is {pw}x{ph}: "
