@@ -11,6 +11,8 @@ take turns. Prints medians as one JSON object:
     labels, edges, celebahq-edge, pose
         items a second of prepare without exemplars, of the bare loop, and the ratio; the processor
         milliseconds an item of both, which other work on the machine disturbs less
+    labels_and_maps
+        the same, but the bare loop also decodes, resizes and encodes (PNG) the label maps
     layout, features
         exemplars by label maps and by VGG features: items a second of the scan and of the choice
         (descriptors of photos and search), and of the whole of prepare
@@ -19,6 +21,7 @@ take turns. Prints medians as one JSON object:
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import resource
 import shutil
@@ -53,9 +56,17 @@ def bare(path: Path) -> int:
     return len(encode_photo(resized, "jpg", 95))
 
 
-def run_bare(photos: list[Path]) -> None:
+def bare_pair(path: Path) -> int:
+    """The same, and of its label map (`take` says where it lies)."""
+    buffer = io.BytesIO()
+    with Image.open(path.parents[2] / "masks" / path.parent.name / f"{path.stem}.png") as mask:
+        mask.resize(SIZE, Image.Resampling.NEAREST).save(buffer, "PNG")
+    return bare(path) + buffer.tell()
+
+
+def run_bare(loop: Callable[[Path], int], photos: list[Path]) -> None:
     with get_context("fork").Pool(PROCESSES) as pool:
-        for _ in pool.imap(bare, photos, chunksize=8):
+        for _ in pool.imap(loop, photos, chunksize=8):
             pass
         pool.close()
         pool.join()
@@ -82,11 +93,17 @@ def timed(run: Callable[[], None]) -> tuple[float, float]:
     return time.perf_counter() - start, busy() - before
 
 
-def compare(photos: list[Path], output: Path, options: dict[str, Any], repeats: int) -> dict:
+def compare(
+    photos: list[Path],
+    output: Path,
+    options: dict[str, Any],
+    repeats: int,
+    loop: Callable[[Path], int] = bare,
+) -> dict:
     """Prepare without exemplars and the bare loop over the same photos, in turns."""
     ours, theirs = [], []
     for _ in range(repeats):
-        theirs.append(timed(lambda: run_bare(photos)))
+        theirs.append(timed(lambda: run_bare(loop, photos)))
         ours.append(timed(lambda: run_prepare(output, {**options, "exemplars": "none"})))
     (wall, busy), (bare_wall, bare_busy) = (
         [statistics.median(column) for column in zip(*runs, strict=True)] for runs in (ours, theirs)
@@ -133,8 +150,8 @@ def link(path: Path, place: Path) -> Path:
 
 
 def take(source: Path, target: Path, count: int, keys: set[str] | None = None) -> list[Path]:
-    """Links to `count` photos of a dataset (of these stems), to their masks and to the files beside
-    them; photos come again where there are fewer -> the photos."""
+    """Links to `count` photos of a dataset and to their masks, or to photos of these stems alone,
+    and to the files beside them; photos come again where there are fewer -> the photos."""
     for path in filter(Path.is_file, source.iterdir()):
         link(path, target / path.name)
     photos = sorted(path for path in (source / "images").iterdir() if is_image(path))
@@ -143,7 +160,7 @@ def take(source: Path, target: Path, count: int, keys: set[str] | None = None) -
         photo = photos[n % len(photos)]
         mask, part = source / "masks" / f"{photo.stem}.png", f"{n // len(photos)}"
         link(photo, target / "images" / part / photo.name)
-        if mask.is_file():
+        if keys is None and mask.is_file():
             link(mask, target / "masks" / part / mask.name)
     return sorted((target / "images").rglob("*.*"))
 
@@ -189,7 +206,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, dict]:
         "labels": (photos, {"source": folder / "labels", "layout": "labels"}),
         "edges": (photos, {"source": folder / "labels/images", "layout": "edges"}),
         "celebahq-edge": (faces, {"source": folder / "faces", "layout": "celebahq-edge"}),
-        "pose": (people, {"source": folder / "poses/images", "layout": "pose",
+        "pose": (people, {"source": folder / "poses", "layout": "folders",
                           "keypoints": keypoints}),
     }  # fmt: skip
     found = {}
@@ -198,6 +215,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, dict]:
         found[name] = compare(files, output, options, repeats)
         print(name, found[name], file=sys.stderr)
     asked = {"source": str(folder / "labels"), "layout": "labels"}
+    found["labels_and_maps"] = compare(photos, output, asked, repeats, bare_pair)
     found["layout"] = retrieve(output, {**asked, "exemplars": "layout"}, repeats)
     if args.features:
         few = take(labels, folder / "few", args.few)
