@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cocoscli.commands import options as o
-from cocoscli.commands.translate import EXIT_FAILED_ITEMS, default_workers
+from cocoscli.commands.translate import EXIT_FAILED_ITEMS
 
 SAID = 20
 """Failed items that are named on the screen; all are in the manifest."""
@@ -119,7 +120,15 @@ def prepare(
         int, typer.Option("--shard-megabytes", min=1, help="Size of a shard, about, at most.")
     ] = 1000,
     seed: o.Seed = 0,
-    workers: o.Workers = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=0,
+            show_default="one a core, at most 16",
+            help="Reading and encoding processes; 0 does it all in this one.",
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Read everything, report all faults, write nothing.")
     ] = False,
@@ -177,7 +186,7 @@ def prepare(
     if str(output) == "shards" and not check:
         plan.defaults.append(("output", "shards", "--output"))
     console.say_defaults(plan.defaults)
-    readers = default_workers() if workers is None else workers
+    readers = min(16, os.cpu_count() or 1) if workers is None else workers
     if dry_run:
         facts = {"items": len(plan.source), **plan.settings}
         return console.emit(facts) if json else console.table(

@@ -28,8 +28,12 @@ def encode_image(pixels: np.ndarray, format: str, quality: int = 95) -> bytes:
 
     `quality` is that of jpg and webp (1..100); webp at 100 is lossless.
     """
+    return encode_photo(Image.fromarray(pixels), format, quality)
+
+
+def encode_photo(image: Image.Image, format: str, quality: int = 95) -> bytes:
+    """The same of an image of mode RGB."""
     buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
     if format == "png":
         image.save(buffer, "PNG", compress_level=4, icc_profile=srgb_profile())
     elif format == "webp":

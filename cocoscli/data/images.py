@@ -41,8 +41,11 @@ __all__ = [
     "MAX_PIXELS",
     "ColorTable",
     "Size",
+    "fitted",
     "image_size",
     "is_image",
+    "open_photo",
+    "read_bytes",
     "read_color_table",
     "read_labels",
     "read_photo",
@@ -70,6 +73,15 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file, for readers that take `data`. Raises BadInput."""
+    try:
+        _check_file(path)
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(shown(path), error) from error
+
+
 def image_size(path: Path, upright: bool = True) -> Size:
     """The (width, height) of an image from its header alone; `upright` heeds its orientation."""
     with _opened(path) as image:
@@ -89,6 +101,20 @@ def read_photo(
     `size` is (width, height); None keeps the photo's own. With `data`, the file's bytes, `path`
     only names it in messages. Raises BadInput.
     """
+    return np.array(fitted(open_photo(path, data), size, resample))
+
+
+def fitted(
+    image: Image.Image, size: Size | None, resample: int = Image.Resampling.BICUBIC
+) -> Image.Image:
+    """An image resized to (width, height); None keeps its own."""
+    if size is None or image.size == size:
+        return image
+    return image.resize(size, Image.Resampling(resample))
+
+
+def open_photo(path: Path, data: bytes | None = None) -> Image.Image:
+    """A photo at its own size as `read_photo` has it, in Pillow's hands: of mode RGB."""
     with _opened(path, data) as image:
         image.load()
         turn = _TURN.get(_orientation(image))
@@ -102,21 +128,22 @@ def read_photo(
         ) from error
     if turn is not None:
         rgb = rgb.transpose(turn)
-    if size is not None and rgb.size != size:
-        rgb = rgb.resize(size, Image.Resampling(resample))
-    return np.array(rgb)
+    rgb.info = {}  # a comment or a profile of the file would be written with it again
+    return rgb
 
 
 def read_labels(
     path: Path, size: Size | None = None, colors: ColorTable | None = None
 ) -> np.ndarray:
-    """Read a label map as (H, W) uint16 class ids, resized to the nearest pixel.
+    """Read a label map as (H, W) class ids, uint8 where they fit, else uint16; resized to the
+    nearest pixel.
 
     Grey values and palette *indices* are ids as they are; an RGB mask needs `colors`, a table
     from id to colour, unless its three channels are equal. A grey PNG of 1, 2 or 4 bits gives
     its stored values. `size` is (width, height); None keeps the map's own. Raises BadInput.
     """
-    with _opened(path) as image:
+    data = read_bytes(path)
+    with _opened(path, data) as image:
         image.load()
     jpeg = image.info.get("compression") == "jpeg"  # a TIFF may hold one
     if image.format not in LOSSLESS or jpeg:
@@ -125,10 +152,17 @@ def read_labels(
             "expected a lossless PNG, because lossy compression changes class ids.",
             "Export the label map as PNG again: converting this file does not bring its ids back.",
         )
-    ids = _label_ids(image, path, colors) // _grey_step(path)
+    ids = _label_ids(image, path, colors)
+    if (step := _grey_step(data)) > 1:
+        ids //= step
     if size is None or image.size == size:
         return ids
     return np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
+
+
+def _small(ids: np.ndarray) -> np.ndarray:
+    """Class ids as uint8 where they fit, else as uint16."""
+    return ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)
 
 
 @contextmanager
@@ -215,7 +249,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
         raise ValueError("floating-point pixels have no known range")
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     base = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
-    rgb = _apply_profile(image.convert(base), profile)
+    rgb = _apply_profile(image if image.mode == base else image.convert(base), profile)
     if alpha is None:
         return rgb
     white = Image.new("RGB", rgb.size, "white")
@@ -233,7 +267,7 @@ def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
                 return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             pass
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _uint16(image: Image.Image) -> np.ndarray:
@@ -245,27 +279,25 @@ def _uint16(image: Image.Image) -> np.ndarray:
     return values.astype(np.uint16)
 
 
-def _grey_step(path: Path) -> int:
+def _grey_step(data: bytes) -> int:
     """What Pillow multiplied the values of a 2-bit or 4-bit grey PNG by, so as to fill 0..255."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or head[25] != 0:
+    if data[:8] != b"\x89PNG\r\n\x1a\n" or data[25] != 0:
         return 1
-    return {2: 85, 4: 17}.get(head[24], 1)
+    return {2: 85, 4: 17}.get(data[24], 1)
 
 
 def _label_ids(image: Image.Image, path: Path, colors: ColorTable | None) -> np.ndarray:
-    """The (H, W) uint16 ids of a decoded label map, whatever its mode."""
+    """The (H, W) uint8 or uint16 ids of a decoded label map, whatever its mode."""
     pixels = np.array(image)
     if image.mode in ("1", "L", "P"):
-        return pixels.astype(np.uint16)
+        return pixels.astype(np.uint8, copy=False)
     if image.mode in ("LA", "PA"):
-        return pixels[..., 0].astype(np.uint16)
+        return pixels[..., 0].copy()
     if image.mode in ("RGB", "RGBA"):
         if colors is not None:
-            return ids_of_colors(pixels[..., :3], colors, shown(path))
+            return _small(ids_of_colors(pixels[..., :3], colors, shown(path)))
         if (pixels[..., :1] == pixels[..., 1:3]).all():
-            return pixels[..., 0].astype(np.uint16)
+            return pixels[..., 0].copy()
         raise BadInput(
             f"{shown(path)}: a colour-coded mask ({describe_colors(pixels[..., :3])}); expected "
             "class ids: 8-bit or 16-bit grey, or a palette.",
@@ -273,7 +305,7 @@ def _label_ids(image: Image.Image, path: Path, colors: ColorTable | None) -> np.
         )
     try:
         if image.mode.startswith("I"):
-            return _uint16(image)
+            return _small(_uint16(image))
         raise ValueError(f"mode {image.mode}")
     except ValueError as error:
         raise BadInput(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from cocoscli.data.class_names import class_names
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, image_size, read_photo
 from cocoscli.data.sources import Sources
-from cocoscli.data.splits import split_of
+from cocoscli.data.splits import splitter
 from cocoscli.data.walking import contents, find_stem, tails, walk_files
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError, UsageError
@@ -62,9 +62,9 @@ class Layout(ABC):
         """Whether an item is of the subset that is asked for. Raises CocosError if unknown."""
         return True
 
-    def split(self, item: Path, root: Path) -> str | None:
-        """`train`, `val` or `test` as the dataset at `root` says; None where it does not say."""
-        return split_of(item, root, self.kind)
+    def splits(self, root: Path) -> Callable[[Path], str | None]:
+        """What the dataset at `root` says of the splits of its items; see `splits.splitter`."""
+        return splitter(root, self.kind)
 
     def class_names(self, root: Path) -> dict[int, str]:
         """The names of class ids, of the dataset at `root` or of the kind; {} where unknown."""

@@ -13,7 +13,6 @@ from cocoscli.data import conditions
 from cocoscli.data.images import ColorTable, Size, read_labels
 from cocoscli.data.keypoints import lookup
 from cocoscli.data.layout import Layout, PointsLayout
-from cocoscli.data.layouts_labels import small
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, pack_parts
 from cocoscli.data.walking import find_stem
@@ -48,7 +47,7 @@ class FaceMaskLayout(Layout):
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
     ) -> Sources:
-        ids = small(read_labels(item, size, colors))
+        ids = read_labels(item, size, colors)
         shape = (ids.shape[1], ids.shape[0])
         file = self._glasses(item)
         worn = np.zeros_like(ids) if file is None else read_labels(file, shape) > 0

@@ -20,7 +20,7 @@ from cocoscli.data.images import (
 from cocoscli.data.keypoints import POSES, count_points, lookup, read_skeleton
 from cocoscli.data.layout import Layout, PhotoLayout
 from cocoscli.data.layouts_faces import landmarks
-from cocoscli.data.layouts_labels import LabelLayout, small
+from cocoscli.data.layouts_labels import LabelLayout
 from cocoscli.data.layouts_photos import pose_joints
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, join_chains
@@ -118,7 +118,7 @@ class FolderLayout(PhotoLayout):
         native = self.native_size(item)
         if self.kind == "labels":
             ids = read_labels(self._mask(item, native), size or native, colors)
-            return Sources(self.kind, {"ids": small(ids)}, size or native)
+            return Sources(self.kind, {"ids": ids}, size or native)
         if self.kind == "edges":
             file = self._drawn(item, native)
             arrays = {} if file is None else {"edges": read_edges(file, size or native)}

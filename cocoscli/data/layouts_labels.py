@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from cocoscli.data.class_names import ade20k_names, class_names
-from cocoscli.data.images import IMAGE_SUFFIXES, LABEL_SUFFIXES, ColorTable, Size, read_labels
+from cocoscli.data.images import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    ColorTable,
+    Size,
+    read_labels,
+)
 from cocoscli.data.layout import Layout
 from cocoscli.data.sources import Sources
 from cocoscli.data.textfiles import once, read_lines
@@ -19,11 +23,6 @@ from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError
 
 SCENES = "sceneCategories.txt"
-
-
-def small(ids: np.ndarray) -> np.ndarray:
-    """Class ids as uint8 where they fit, else as uint16."""
-    return ids.astype(np.uint8 if ids.max(initial=0) <= 255 else np.uint16)
 
 
 class LabelLayout(Layout):
@@ -51,7 +50,7 @@ class LabelLayout(Layout):
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
     ) -> Sources:
-        ids = small(read_labels(item, size, colors))
+        ids = read_labels(item, size, colors)
         return Sources(self.kind, {"ids": ids}, (ids.shape[1], ids.shape[0]))
 
     def photo(self, item: Path) -> Path | None:

@@ -28,8 +28,30 @@ _LOW = 2**32 - 1  # the half of a key that holds the row
 _EMPTY = -(2**63)  # the key of no row, below all others
 
 
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of a mapped array (N,D), read block by block: memory may not hold them all."""
+
+    array: np.ndarray
+    rows: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        return np.asarray(self.array[self.rows[part]])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), self.array.shape[1]
+
+    @property
+    def ndim(self) -> int:
+        return self.array.ndim
+
+
 def top_k(
-    queries: np.ndarray,
+    queries: np.ndarray | Picked,
     database: np.ndarray,
     k: int,
     *,
@@ -143,7 +165,7 @@ def _screen(queries: Tensor, block: Tensor, floor: Tensor) -> tuple[Tensor, Tens
 
 
 def _blocks(
-    array: np.ndarray, rows: np.ndarray | None, size: int
+    array: np.ndarray | Picked, rows: np.ndarray | None, size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Row numbers and values of at most `size` rows at a time."""
     count = len(array) if rows is None else len(rows)
@@ -159,7 +181,7 @@ def _tensor(values: np.ndarray, device: torch.device | str) -> Tensor:
     return torch.from_numpy(np.array(values, np.float32)).to(device)
 
 
-def _largest_norm(array: np.ndarray, rows: np.ndarray | None, size: int) -> float:
+def _largest_norm(array: np.ndarray | Picked, rows: np.ndarray | None, size: int) -> float:
     """The largest Euclidean norm of a row; CocosError names the first that is not finite."""
     largest = 0.0
     for ids, values in _blocks(array, rows, size):

@@ -72,10 +72,9 @@ class ShardWriter:
 
     def __init__(self, file: io.BufferedIOBase | Any) -> None:
         self._hash = hashlib.sha256()
-        self._file = file
         self._tee: Any = _Tee(file, self._hash)
         self._tar = tarfile.open(  # type: ignore[call-overload]  # noqa: SIM115
-            fileobj=self._tee, mode="w|", format=tarfile.PAX_FORMAT
+            fileobj=self._tee, mode="w", format=tarfile.PAX_FORMAT
         )
         self.count = 0
         self.nbytes = 0
@@ -103,6 +102,10 @@ class _Tee:
 
     def __init__(self, file: Any, digest: Any) -> None:
         self.file, self.digest = file, digest
+
+    def tell(self) -> int:
+        """Where the archive begins, which is all that tarfile asks."""
+        return 0
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)

@@ -23,6 +23,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import IO
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -117,10 +118,9 @@ def encode_sources(sources: Sources) -> tuple[str, bytes]:
 
     The same sources give the same bytes on one machine.
     """
-    buffer = io.BytesIO()
     if len(sources.arrays) == 1 and (plane := next(iter(sources.arrays))) in PLANES:
-        Image.fromarray(sources.arrays[plane]).save(buffer, "PNG", compress_level=6)
-        return "png", buffer.getvalue()
+        return "png", cv2.imencode(".png", sources.arrays[plane])[1].tobytes()
+    buffer = io.BytesIO()
     arrays = {**sources.arrays, "size": np.array(sources.size, np.int32)}
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in sorted(arrays.items()):

@@ -8,7 +8,8 @@ by the names of folders (train, training, val, validation, test).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from cocoscli.data.keypoints import plain
@@ -32,16 +33,22 @@ _STATUS = {"0": "train", "1": "val", "2": "test", "train": "train", "query": "te
            "gallery": "test", "val": "val", "test": "test"}  # fmt: skip
 
 
-def split_of(item: Path, root: Path, kind: str) -> str | None:
-    """`train`, `val` or `test`; None where nothing says it. Raises CocosError for faulty lists."""
-    below = Path(os.path.relpath(item, root))
+def splitter(root: Path, kind: str) -> Callable[[Path], str | None]:
+    """From an item's path below `root` to `train`, `val` or `test`; None where nothing says it.
+
+    Both raise CocosError for faulty lists.
+    """
     for prefix in (PREFIXES[kind], ""):
         lists = _lists(root, prefix)
         if lists:
-            return _listed(lists, below)
+            return partial(_listed, lists)
     for name in PARTITIONS:
         if os.path.isfile(root / name):
-            return _partitioned(root, root / name, below)
+            return partial(_partitioned, root, root / name)
+    return _by_folders
+
+
+def _by_folders(below: Path) -> str | None:
     words = {word: split for split, names in SPLITS.items() for word in names}
     return next((words[part] for part in below.parts[:-1] if part in words), None)
 

@@ -72,9 +72,9 @@ def find_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
     """The file `stem` + one of `suffixes` (lower or upper case) in a folder, the first that is."""
     for suffix in suffixes:
         for written in (suffix, suffix.upper()):
-            path = folder / f"{stem}{written}"
+            path = os.path.join(folder, f"{stem}{written}")
             if os.path.isfile(path):  # no exception for a name that is too long
-                return path
+                return Path(path)
     return None
 
 
@@ -86,11 +86,12 @@ def twin_folders(path: Path, rename: Callable[[str], Sequence[str]]) -> Iterator
     """
     ways = [path] if path.is_absolute() else [path, Path(os.path.abspath(path))]
     for way in ways:
-        for above in way.parents:
-            for name in rename(above.name) if above.name else ():
-                folder = above.parent / name / way.parent.relative_to(above)
+        *above, _ = way.parts
+        for n in reversed(range(len(above))):
+            for name in rename(above[n]):
+                folder = os.path.join(*above[:n], name, *above[n + 1 :])
                 if os.path.isdir(folder):
-                    yield folder
+                    yield Path(folder)
 
 
 def tails(path: Path, root: Path | None) -> Iterator[Path]:

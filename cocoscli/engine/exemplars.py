@@ -17,7 +17,7 @@ from cocoscli.data.retrieval import (
     in_groups,
     not_found,
 )
-from cocoscli.data.search import Found, top_k
+from cocoscli.data.search import Found, Picked, top_k
 from cocoscli.engine.scan import SPLITS, Scan, Source
 from cocoscli.errors import CocosError, UsageError
 
@@ -52,7 +52,8 @@ def nearest(scan: Scan, vectors: np.ndarray, k: int, query: str, asked_by: np.nd
 
     def search(asked: np.ndarray, given: np.ndarray) -> Found:
         codes = (scan.marks[asked], scan.marks)
-        return top_k(asked_by[asked], vectors, k, rows=given, exclude=asked, codes=codes)
+        queries = Picked(asked_by, asked)
+        return top_k(queries, vectors, k, rows=given, exclude=asked, codes=codes)
 
     return by_split(scan, k, query, search)
 

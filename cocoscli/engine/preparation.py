@@ -40,7 +40,7 @@ from cocoscli.engine.features import trained_features
 from cocoscli.engine.files import PRIVATE, storage_error
 from cocoscli.engine.items import parse_size
 from cocoscli.engine.parallel import Batch, cut, read_in_order
-from cocoscli.engine.scan import Scan, Source, split_of
+from cocoscli.engine.scan import Scan, Source, splits_of
 from cocoscli.engine.shardset import Limits
 from cocoscli.errors import BadInput, CocosError, UsageError
 
@@ -102,9 +102,13 @@ class Preparation:
 
     def splits(self) -> np.ndarray:
         """(N,) uint8 indices into SPLITS."""
-        o = self.options
-        values = (split_of(self.source, i, o.val, o.seed) for i in range(len(self.source)))
-        return np.fromiter(values, np.uint8, len(self.source))
+        return splits_of(self.source, self.options.val, self.options.seed)
+
+    @property
+    def compares(self) -> bool:
+        """Whether photos must be told apart before the first is written."""
+        chosen_by_us = self.strategy in STRATEGIES and self.strategy != "none"
+        return chosen_by_us or self.options.dedupe
 
     @property
     def settings(self) -> dict[str, Any]:

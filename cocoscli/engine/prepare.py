@@ -1,8 +1,8 @@
 """`cocos prepare`: a dataset's folders to shards.
 
-The scan hashes every photo and reads every label map; exemplars are chosen; then samples are
-encoded in processes and written in a fixed order. The order, the split and the choice follow from
-the seed and the names alone, so any number of processes writes the same bytes.
+Where exemplars are chosen, a scan first hashes every photo and describes every layout; then samples
+are encoded in processes and written in a fixed order. The order, the split and the choice follow
+from the seed and the names alone, so any number of processes writes the same bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -21,8 +22,9 @@ import numpy as np
 
 import cocoscli
 from cocoscli.data.building import shows_nothing
-from cocoscli.data.encoding import encode_image
-from cocoscli.data.images import read_photo
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.encoding import encode_photo
+from cocoscli.data.images import fitted, open_photo, read_bytes
 from cocoscli.data.references import (
     REFERENCES,
     named,
@@ -57,10 +59,18 @@ KEPT = 256
 
 @dataclass(frozen=True)
 class Encoded:
-    """An item's photo and sources as members, and what is to be said of them."""
+    """One item as it is stored."""
 
     members: dict[str, bytes]
+    """`image.*` and `condition.*`."""
+    image: str
+    """The photo's path below the root."""
+    sha256: str
+    """Of the photo's file."""
+    largest_id: int
+    """Of its label map, the ignored label left out; -1 without one."""
     notes: list[str]
+    """What is to be said of it."""
 
 
 class Encoder:
@@ -83,9 +93,12 @@ class Encoder:
             same = self.source.names[int(self.originals[i])]
             return split, None, {**row, "status": SKIPPED, "reason": f"the same photo as {same}"}
         try:
-            sample = self._sample(i, split)
-            notes = self._pair(i).notes + self._alone(sample)
-            return split, sample, {**row, "status": USED} | ({"notes": notes} if notes else {})
+            own = self._encoded(i)
+            sample = self._sample(i, split, own)
+            found: Row = {"sha256": own.sha256, "largest_id": own.largest_id}
+            if notes := own.notes + self._alone(sample):
+                found["notes"] = notes
+            return split, sample, {**row, "status": USED, **found}
         except BadInput as error:
             return split, None, {**row, "reason": str(error)}
         except OSError as error:
@@ -97,31 +110,29 @@ class Encoder:
         given = any(name.startswith("exemplar.") for name in sample.members)
         return [] if given or self.chosen.query == "none" else [ALONE]
 
-    def _sample(self, i: int, split: str) -> Sample:
-        members = dict(self._pair(i).members)
+    def _sample(self, i: int, split: str, own: Encoded) -> Sample:
+        members = dict(own.members)
         exemplars: list[dict[str, Any]] = []
         for j, score in self.chosen.each(i):
             try:
-                pair = self._pair(j).members
+                pair = self._encoded(j).members
             except (BadInput, OSError):  # it has a row of its own
                 continue
             members |= {_exemplar_name(suffix, len(exemplars)): d for suffix, d in pair.items()}
             exemplars.append({"key": self.source.names[j], "score": round(score, 6)})
-        photo = self.source.photo(i)
         meta = {
             "key": self.source.names[i],
-            "image": os.path.relpath(photo, self.source.root),
+            "image": own.image,
             "kind": self.source.layout.kind,
             "split": split,
-            "sha256": hashlib.sha256(photo.read_bytes()).hexdigest(),
+            "sha256": own.sha256,
             "exemplars": exemplars,
             "query": self.chosen.query,
         }
         members["meta.json"] = json.dumps(meta, ensure_ascii=True, sort_keys=True).encode()
         return Sample(encode_key(self.source.names[i]), members)
 
-    def _pair(self, i: int) -> Encoded:
-        """Item i's photo and sources as members `image.*` and `condition.*`."""
+    def _encoded(self, i: int) -> Encoded:
         if i not in self._kept:
             if len(self._kept) >= KEPT:
                 del self._kept[next(iter(self._kept))]
@@ -130,15 +141,38 @@ class Encoder:
 
     def _encode(self, i: int) -> Encoded:
         path = self.source.photo(i)
-        self.source.check_aspect(i, path)
-        photo = read_photo(path, self.encoding.size)
-        sources = self.source.sources(i, (photo.shape[1], photo.shape[0]))
-        suffix, data = encode_sources(sources)
-        format, quality = self.encoding.format, self.encoding.quality
-        image = encode_image(photo, format, quality)
+        data = read_bytes(path)
+        photo = open_photo(path, data)
+        self.source.check_aspect(i, path, photo.size)
+        photo = fitted(photo, self.encoding.size)
+        sources = self.source.sources(i, photo.size)
+        format = self.encoding.format
+        suffix, condition = encode_sources(sources)
+        members = {
+            f"image.{format}": encode_photo(photo, format, self.encoding.quality),
+            f"condition.{suffix}": condition,
+        }
         notes = [sources.lack] if sources.lack else []
-        notes += [EMPTY] if shows_nothing(sources, photo) else []
-        return Encoded({f"image.{format}": image, f"condition.{suffix}": data}, notes)
+        if not CONDITIONS[sources.kind].is_labels:
+            notes += [EMPTY] if shows_nothing(sources, np.asarray(photo)) else []
+        return Encoded(
+            members,
+            os.path.relpath(path, self.source.root),
+            hashlib.sha256(data).hexdigest(),
+            largest_id(sources.arrays.get("ids"), self.source.ignore),
+            notes,
+        )
+
+
+def largest_id(ids: np.ndarray | None, ignore: int | None) -> int:
+    """Of class ids (H,W), `ignore` left out; -1 where none is left."""
+    if ids is None:
+        return -1
+    largest = int(ids.max())
+    if largest != ignore:
+        return largest
+    others = ids[ids != ignore]
+    return int(others.max()) if others.size else -1
 
 
 def _exemplar_name(suffix: str, number: int) -> str:
@@ -189,12 +223,11 @@ def skipped_rows(source: Source) -> Iterator[Row]:
 
 
 def index_values(
-    source: Source, scan: Scan, chosen: Retrieval, shards: ShardSet, settings: Mapping[str, Any]
+    source: Source, chosen: Retrieval, shards: ShardSet, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`index.json`: counts, classes, settings and hashes."""
-    channels = source.channels
-    if channels is None and scan.largest_id >= 0:
-        channels = scan.largest_id + 1
+    duplicates, largest = survey(latest_rows(shards.output.path))
+    channels = largest + 1 if source.channels is None and largest >= 0 else source.channels
     counts = {split: sum(s.samples for s in shards.whole if s.split == split) for split in SPLITS}
     return {
         "schema": SCHEMA,
@@ -202,7 +235,7 @@ def index_values(
         "channels": channels,
         "classes": source.layout.class_names(source.root),
         "counts": {split: n for split, n in counts.items() if n},
-        "duplicates": int((scan.originals() >= 0).sum()),
+        "duplicates": duplicates,
         "query": chosen.query,
         "leaking": chosen.leaking,
         "settings": dict(settings),
@@ -226,6 +259,18 @@ def write_choice(source: Source, folder: Path, chosen: Retrieval, again: np.ndar
     write_references(path, references)
 
 
+def survey(rows: Iterable[Row]) -> tuple[int, int]:
+    """Rows of the manifest -> photos that repeat another one, stored or left out; and the largest
+    class id that is stored, -1 for none."""
+    photos, left_out, largest = array("q"), 0, -1
+    for row in rows:
+        if row["status"] == USED:
+            photos.append(int(row["sha256"][:15], 16))
+            largest = max(largest, row["largest_id"])
+        left_out += row["status"] == SKIPPED and row["split"] is not None
+    return left_out + len(photos) - len(np.unique(photos)), largest
+
+
 @dataclass
 class Work:
     """A pass over all items: its rows as they come, and the summary at the end."""
@@ -238,7 +283,7 @@ class Work:
 def check_items(plan: Preparation, workers: int) -> Work:
     """Read and encode every item as `prepare_shards` would, and write nothing."""
     source = plan.source
-    scan = Scan(np.ones(len(source), np.int64), plan.splits())
+    scan = Scan.skipped(plan.splits())
     encoder = Encoder(source, plan.encoding, scan, Retrieval.nothing(len(source)), dedupe=False)
     tally = Tally()
 
@@ -293,7 +338,7 @@ def prepare_shards(
         again = left_behind(plan.source, path, order[: shardset.position], retry_failed)
         yield from write_samples(encoder, shardset, order, workers, again)
         write_choice(plan.source, path, chosen, again)
-        index = index_values(plan.source, scan, chosen, shardset, plan.settings)
+        index = index_values(plan.source, chosen, shardset, plan.settings)
         shardset.finish(index)
         if gallery:
             write_pairs(output, index, gallery)
@@ -315,7 +360,9 @@ def prepare_shards(
 
 
 def scan_dataset(plan: Preparation, output: OutputFolder, workers: int) -> Scan:
-    """The first pass; layout descriptors go to a file of the output folder."""
+    """The first pass, where one is needed; layout descriptors go to a file of the output folder."""
+    if not plan.compares:
+        return Scan.skipped(plan.splits())
     scanner = Scanner(plan.source, describe=plan.strategy == "layout")
     store = None
     if scanner.describe:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, image_size, is_image
+from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, is_image, read_bytes
 from cocoscli.data.layout import Layout
 from cocoscli.data.sources import Sources
 from cocoscli.data.walking import find_stem, walk_files
@@ -54,7 +54,7 @@ class Source:
             raise BadInput(f"{shown(self.item(i))}: its photo was not found.", self.layout.expects)
         return found
 
-    def sources(self, i: int, size: tuple[int, int] | None = None) -> Sources:
+    def sources(self, i: int, size: Size | None = None) -> Sources:
         """What item i's condition is made from, ids checked. Raises BadInput."""
         item = self.item(i)
         sources = self.layout.sources(item, size, self.colors)
@@ -62,11 +62,11 @@ class Source:
             check_ids(sources.arrays["ids"], self.channels, self.ignore, source=shown(item))
         return sources
 
-    def check_aspect(self, i: int, photo: Path) -> None:
-        """BadInput where a label map cannot be that of its photo by its shape."""
+    def check_aspect(self, i: int, photo: Path, size: Size) -> None:
+        """BadInput where a label map cannot be that of its photo, of that size, by its shape."""
         if not self.layout.items_are_labels:
             return
-        (w, h), (pw, ph) = self.layout.native_size(self.item(i)), image_size(photo)
+        (w, h), (pw, ph) = self.layout.native_size(self.item(i)), size
         if abs(w * ph / (h * pw) - 1) > ASPECT:
             raise BadInput(
                 f"{shown(self.item(i))}: {w}x{h}, but its photo {shown(photo)} is {pw}x{ph}: "
@@ -98,14 +98,20 @@ class Source:
                     yield path
 
 
-def split_of(source: Source, i: int, fraction: float, seed: int) -> int:
-    """Index into SPLITS: what the dataset's folders or files say, else drawn by seed and name."""
-    said = source.layout.split(source.item(i), source.root)
-    if said is not None:
-        return SPLITS.index(said)
-    text = f"{seed}/{source.names[i]}".encode("utf-8", "surrogateescape")
-    draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
-    return int(draw < fraction)
+def splits_of(source: Source, fraction: float, seed: int) -> np.ndarray:
+    """(N,) uint8 indices into SPLITS: what the dataset's folders or files say, else drawn by seed
+    and name."""
+    say = source.layout.splits(source.root)
+
+    def split(name: str) -> int:
+        said = say(Path(name))
+        if said is not None:
+            return SPLITS.index(said)
+        text = f"{seed}/{name}".encode("utf-8", "surrogateescape")
+        draw = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") / 2**64
+        return int(draw < fraction)
+
+    return np.fromiter(map(split, source.names), np.uint8, len(source))
 
 
 @dataclass
@@ -116,8 +122,11 @@ class Scan:
     """(N,) int64: 63 bits of each photo's sha256, at least 1; 0 where the item is faulty."""
     splits: np.ndarray
     """(N,) uint8 indices into SPLITS."""
-    largest_id: int = -1
-    """Of all label maps, the ignored label left out."""
+
+    @classmethod
+    def skipped(cls, splits: np.ndarray) -> Scan:
+        """Where photos need not be told apart: none is looked at, each counts as usable."""
+        return cls(np.arange(1, len(splits) + 1), splits)
 
     @property
     def usable(self) -> np.ndarray:
@@ -137,19 +146,16 @@ class Scanned:
 
     i: int
     mark: int
-    largest_id: int
     layout: np.ndarray | None
     """Its layout descriptor, where asked for; zeros for a faulty item."""
-    fault: str
 
 
 class Scanner:
-    """Hashes photos and reads label maps; held by the reading processes."""
+    """Hashes photos and describes layouts; held by the reading processes."""
 
     def __init__(self, source: Source, describe: bool) -> None:
         self.source = source
-        self.labelled = CONDITIONS[source.layout.kind].is_labels
-        self.describe = describe and self.labelled
+        self.describe = describe and CONDITIONS[source.layout.kind].is_labels
         self.classes = source.channels or MOST_CLASSES
         self.width = layout_width(self.classes) if self.describe else 0
 
@@ -157,23 +163,17 @@ class Scanner:
         return [self._one(i) for i in batch]
 
     def _one(self, i: int) -> Scanned:
-        empty = np.zeros(self.width, np.float32) if self.describe else None
         try:
-            photo = self.source.photo(i)
-            with open(photo, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.sha256(read_bytes(self.source.photo(i))).digest()
             mark = max(1, int.from_bytes(digest[:8], "little") >> 1)
-            if not self.labelled or not (self.describe or self.source.channels is None):
-                return Scanned(i, mark, -1, empty, "")
-            ids, ignore = self.source.sources(i).arrays["ids"], self.source.ignore
-            valid = ids if ignore is None else ids[ids != ignore]
-            vector = layout_descriptor(ids, self.classes, ignore=ignore) if self.describe else None
-            return Scanned(i, mark, int(valid.max()) if valid.size else -1, vector, "")
-        except BadInput as error:
-            return Scanned(i, 0, -1, empty, str(error))
-        except OSError as error:
-            reason = f"{shown(self.source.item(i))}: {error.strerror or error}."
-            return Scanned(i, 0, -1, empty, reason)
+            if not self.describe:
+                return Scanned(i, mark, None)
+            ids = self.source.sources(i).arrays["ids"]
+            layout = layout_descriptor(ids, self.classes, ignore=self.source.ignore)
+            return Scanned(i, mark, layout)
+        except (BadInput, OSError):  # the writing pass says what is wrong
+            empty = np.zeros(self.width, np.float32) if self.describe else None
+            return Scanned(i, 0, empty)
 
 
 def scan_all(
@@ -188,7 +188,6 @@ def scan_all(
     for batch in read_in_order(scanner, cut(range(len(source)), BATCH), workers):
         for item in batch:
             scan.marks[item.i] = item.mark
-            scan.largest_id = max(scan.largest_id, item.largest_id)
         if store is not None:
             store.append(np.stack([item.layout for item in batch if item.layout is not None]))
     return scan

@@ -279,7 +279,7 @@ def test_is_image_goes_by_the_name():
 def test_grey_labels_of_8_and_16_bits(tmp_path):
     ids = np.array([[0, 18], [255, 3]], np.uint8)
     read = read_labels(saved(tmp_path / "a.png", ids))
-    assert read.dtype == np.uint16
+    assert read.dtype == np.uint8
     np.testing.assert_array_equal(read, ids)
     deep = np.array([[0, 300], [65535, 3]], np.uint16)
     np.testing.assert_array_equal(read_labels(saved(tmp_path / "b.png", deep)), deep)

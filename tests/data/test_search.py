@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cocoscli.data.search import top_k
+from cocoscli.data.search import Picked, top_k
 from cocoscli.errors import CocosError
 
 
@@ -39,6 +39,14 @@ def test_equals_brute_force(blocks, dtype):
     queries, database = (directions(n, 48, n).astype(dtype) for n in (60, 210))
     found = top_k(queries, database, 4, blocks=blocks)
     assert_found(found, brute_force(queries, database, 4))
+
+
+def test_picked_rows_ask_as_their_copy_does():
+    database, rows = directions(210, 48), np.array([3, 77, 5, 209])
+    found = top_k(Picked(database, rows), database, 4, exclude=rows, blocks=(3, 50))
+    copied = top_k(database[rows], database, 4, exclude=rows)
+    for ours, theirs in zip(found, copied, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_blocks_do_not_change_a_bit():

@@ -11,7 +11,7 @@ from cocoscli.errors import CocosError
 
 
 def split(root: Path, item: str, layout: str = "labels") -> str | None:
-    return LAYOUTS[layout].split(root / item, root)
+    return LAYOUTS[layout].splits(root)(Path(item))
 
 
 def write(root: Path, **lists: str) -> None:
@@ -90,6 +90,6 @@ def test_real_splits(shared, name, counts):
     layout = LAYOUTS["folders"].at(root)
     found: dict[str | None, int] = {}
     for item in layout.walk(root):
-        said = layout.split(item, root)
+        said = layout.splits(root)(item.relative_to(root))
         found[said] = found.get(said, 0) + 1
     assert found == counts

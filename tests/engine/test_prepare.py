@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import gc
+import io
 import json
 import os
 import shutil
@@ -440,6 +442,44 @@ def test_no_exemplars(scenes, tmp_path):
     run(scenes, tmp_path / "s", exemplars="none")
     assert set(map(tuple, given(tmp_path / "s").values())) == {()}
     assert index_of(tmp_path / "s")["query"] == "none"
+
+
+@pytest.mark.parametrize("strategy", ["none", "random"])
+def test_copies_and_classes_are_counted_whoever_looked(own, whole, tmp_path, monkeypatch, strategy):
+    for kind in ("images", "masks"):
+        shutil.copy(own / kind / "scene-0000.png", own / kind / "zz.png")
+    with monkeypatch.context() as patch:
+        stop_at(patch, ShardSet, "_commit", 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            run(own, tmp_path / "s", exemplars=strategy)
+    run(own, tmp_path / "s", exemplars=strategy)
+    assert index_of(tmp_path / "s")["duplicates"] == 1
+    largest = max(np.asarray(Image.open(path)).max() for path in (own / "masks").iterdir())
+    assert index_of(tmp_path / "s")["channels"] == index_of(whole)["channels"] == largest + 1
+
+
+def test_without_exemplars_no_photo_is_read_twice(scenes, tmp_path, monkeypatch):
+    opened, opening = Counter(), io.open
+
+    def counting(file, *arguments, **named):
+        opened.update([str(file)])
+        return opening(file, *arguments, **named)
+
+    for module in (io, builtins):
+        monkeypatch.setattr(module, "open", counting)
+    run(scenes, tmp_path / "s", layout="labels", exemplars="none")
+    photos = {str(path) for path in (scenes / "images").iterdir()}
+    assert {path: n for path, n in opened.items() if path in photos} == dict.fromkeys(photos, 1)
+
+
+def test_what_a_photo_says_beside_its_pixels_is_not_stored(own, tmp_path):
+    for path in (own / "images").iterdir():
+        with Image.open(path) as image:
+            image.save(path.with_suffix(".jpg"), comment=b"said by the source", exif=b"Exif\0\0II")
+        path.unlink()
+    for size in ("64", "80"):
+        run(own, tmp_path / size, size=size)
+        assert all(b"said by" not in path.read_bytes() for path in (tmp_path / size).glob("*.tar"))
 
 
 def test_random_exemplars_follow_the_seed(scenes, tmp_path):
