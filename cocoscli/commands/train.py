@@ -97,6 +97,9 @@ def train(
         int, typer.Option("--val-samples", min=2, help="Samples to validate on.")
     ] = 64,
     keep: Annotated[int, typer.Option("--keep", min=1, help="Checkpoints that are kept.")] = 3,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Curves for TensorBoard too (extra [train]).")
+    ] = False,
     change_recipe: Annotated[
         bool, typer.Option("--change-recipe", help="Go on with a run under another recipe.")
     ] = False,
@@ -119,6 +122,7 @@ def train(
     from cocoscli import console
     from cocoscli.commands.translate import default_workers
     from cocoscli.engine.distributed import join, leave
+    from cocoscli.engine.tensorboard import mirrored
     from cocoscli.engine.train import TrainingRun
     from cocoscli.engine.train_plan import TrainOptions, describe, plan_training
     from cocoscli.training_console import train_progress
@@ -144,7 +148,10 @@ def train(
             facts = describe(plan)
             return console.emit(facts) if json else console.table(
                 [(name, str(value)) for name, value in facts.items()])  # fmt: skip
-        last = train_progress(TrainingRun(plan).events(), quiet=not processes.first)
+        events = TrainingRun(plan).events()
+        if tensorboard and processes.first:
+            events = mirrored(events, plan.output)
+        last = train_progress(events, quiet=not processes.first)
         if processes.first:
             summary = {"output": str(plan.output), "page": str(plan.output / "run.html"), **last}
             if json:
