@@ -119,6 +119,15 @@ def prepare(
     shard_megabytes: Annotated[
         int, typer.Option("--shard-megabytes", min=1, help="Size of a shard, about, at most.")
     ] = 1000,
+    generate: Annotated[
+        int,
+        typer.Option(
+            "--generate",
+            min=2,
+            max=1_000_000,
+            help="Scenes to generate where there is neither SOURCE nor ./data.",
+        ),
+    ] = 200,
     seed: o.Seed = 0,
     workers: Annotated[
         int | None,
@@ -175,8 +184,8 @@ def prepare(
 
     plan = plan_preparation(
         PrepareOptions(
-            source=source, layout=layout, kind=kind, keypoints=keypoints, skeleton=skeleton,
-            subset=subset, scenes=scenes, colors=colors, classes=classes,
+            source=source, generate=generate, layout=layout, kind=kind, keypoints=keypoints,
+            skeleton=skeleton, subset=subset, scenes=scenes, colors=colors, classes=classes,
             ignore_label=None if ignore_label < 0 else ignore_label, size=size, format=format,
             quality=quality, exemplars=exemplars, features=features, identity=identity,
             generated=generated, top=top, keep_all=keep_all, val=val, dedupe=dedupe,

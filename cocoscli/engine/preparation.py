@@ -64,6 +64,8 @@ class PrepareOptions:
     """What the user asked for."""
 
     source: str | None = None
+    generate: int = SCENE_COUNT
+    """Scenes, where there is no source."""
     layout: str | None = None
     kind: str | None = None
     keypoints: Path | None = None
@@ -238,10 +240,10 @@ def _root(options: PrepareOptions, defaults: list[tuple[str, str, str]]) -> tupl
         defaults.append(("source", "data", "SOURCE"))
         return Path("data"), None
     try:
-        write_dataset(SCENES, SCENE_COUNT)
+        write_dataset(SCENES, options.generate)
     except OSError as error:
         raise storage_error(SCENES, error) from None
-    defaults.append(("source", f"{SCENE_COUNT} generated scenes in {SCENES}", "SOURCE"))
+    defaults.append(("source", f"{options.generate} generated scenes in {SCENES}", "SOURCE"))
     return SCENES, len(CLASSES)
 
 
