@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,16 @@ def newest_weights(kind: str | None, channels: int | None) -> Path | None:
             condition = cocosnet.read_header(path).condition
         except cocosnet.WeightsError:
             continue
+        if condition.kind == kind and channels in (None, condition.channels):
+            return path
+    return None
+
+
+def bundled_weights(kind: str | None, channels: int | None) -> Path | None:
+    """The weights shipped for conditions of a kind (and so many planes); None where none are."""
+    folder = Path(str(resources.files("cocoscli"))) / "weights"
+    for path in sorted(folder.glob("*.safetensors")):
+        condition = cocosnet.read_header(path).condition
         if condition.kind == kind and channels in (None, condition.channels):
             return path
     return None

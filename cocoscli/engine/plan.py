@@ -43,6 +43,7 @@ from cocoscli.engine.items import (
 )
 from cocoscli.engine.models import (
     Weights,
+    bundled_weights,
     file_sha256,
     load_weights,
     newest_weights,
@@ -54,6 +55,7 @@ from cocoscli.errors import CocosError, UsageError
 SCENES = Path("out/scenes")
 """Where generated inputs go when none are given."""
 SCENE_COUNT = 8
+SCENES_KIND = "labels"
 SHARDS = Path("shards")
 """Where `cocos prepare` writes when it is not told."""
 
@@ -162,7 +164,8 @@ def _weights(
 ) -> Weights:
     if options.weights is not None:
         return load_weights(options.weights, device)
-    found = newest_weights(*_seen(options))
+    kind, channels = _seen(options)
+    found = newest_weights(kind, channels) or bundled_weights(kind or SCENES_KIND, channels)
     if found is not None:
         defaults.append(("weights", str(found), "--weights"))
         return load_weights(found, device)

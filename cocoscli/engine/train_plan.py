@@ -10,6 +10,7 @@ from typing import Any
 
 import cocosnet
 import torch
+from cocosnet import read_header
 
 from cocoscli.data.shards import (
     INDEX,
@@ -25,7 +26,7 @@ from cocoscli.engine.checkpoint import checkpoints
 from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.distributed import Processes
 from cocoscli.engine.features import LossFeatures, loss_features
-from cocoscli.engine.models import RUNS, load_for_training, numbered_runs
+from cocoscli.engine.models import RUNS, bundled_weights, load_for_training, numbered_runs
 from cocoscli.engine.trainer import Machine, new_model
 from cocoscli.engine.training_memory import check_memory, training_bytes
 from cocoscli.errors import CocosError, UsageError
@@ -73,6 +74,8 @@ class TrainPlan:
     features: LossFeatures
     shards: ShardList
     held_out: list[Path]
+    start: Path | None
+    """Weights to begin with; None for fresh ones."""
     output: Path
     minutes: float
     """0: no limit."""
@@ -94,13 +97,13 @@ class TrainPlan:
 
     def new_model(self) -> cocosnet.CoCosNet:
         """The network to start from. Raises CocosError."""
-        if self.options.init in ("none", "bundled"):  # none are bundled yet
+        if self.start is None:
             return new_model(self.recipe, self.options.seed)
-        model = load_for_training(Path(self.options.init))
+        model = load_for_training(self.start)
         if model.config != self.recipe.model:
             differing = _differing(model.config.to_dict(), self.recipe.model.to_dict())
             raise CocosError(
-                f"{self.options.init}: another network than the recipe's ({differing}).",
+                f"{self.start}: another network than the recipe's ({differing}).",
                 "Give weights of that recipe, or change it with --set model....",
             )
         model.condition = self.recipe.condition
@@ -116,7 +119,7 @@ class TrainPlan:
             "data": len(self.shards),
             "batch_size": schedule.batch_size,
             "features": self.features.record(),
-            "init": self.options.init,
+            "init": self.start.name if self.start else "none",
             "precision": self.machine.precision,
             "seed": self.machine.seed,
         }
@@ -144,6 +147,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     features = loss_features(options.features, device)
     if options.features == "auto":
         defaults.append(("features", features.name, "--features"))
+    start = _start(options, recipe, defaults)
     output = options.output or _default_output(recipe, defaults)
     minutes = options.max_minutes
     if minutes is None:
@@ -151,7 +155,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
         if minutes:
             defaults.append(("stops after", f"{minutes:g} minutes, to go on later", "--max-time"))
     return TrainPlan(
-        options, recipe, machine, features, shards, held_out, output, minutes, defaults
+        options, recipe, machine, features, shards, held_out, start, output, minutes, defaults
     )
 
 
@@ -236,6 +240,20 @@ def _check_batch(recipe: Recipe, options: TrainOptions, processes: Processes) ->
             f"processes with --accumulate {options.accumulate}.",
             f"Set a multiple of {shares} with --set schedule.batch_size=N.",
         )
+
+
+def _start(
+    options: TrainOptions, recipe: Recipe, defaults: list[tuple[str, str, str]]
+) -> Path | None:
+    if options.init == "none":
+        return None
+    if options.init != "bundled":
+        return Path(options.init)
+    path = bundled_weights(recipe.sees.kind, recipe.model.channels)
+    if path is None or read_header(path).config != recipe.model:
+        return None
+    defaults.append(("starts from", f"the bundled {path.name}", "--init"))
+    return path
 
 
 def _default_output(recipe: Recipe, defaults: list[tuple[str, str, str]]) -> Path:
