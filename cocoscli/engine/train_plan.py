@@ -208,11 +208,11 @@ def _fitting_recipe(
         )
     named = set(index.classes)
 
-    def merit(r: Recipe) -> tuple[bool, bool, int]:
-        """The data's own classes first, then the paper's form, then the size for the machine."""
+    def merit(r: Recipe) -> tuple[bool, int]:
+        """The data's own classes first, then the size for the machine."""
         cost = int(r.network.get("width", 64)) * r.sees.size
         fits = bool(named) and set(r.sees.classes) == named
-        return fits, r.preset == "paper", -cost if device.type == "cpu" else cost
+        return fits, -cost if device.type == "cpu" else cost
 
     best = max(fitting, key=merit)
     defaults.append(("recipe", f"{best.name}: {best.description}", "--recipe"))
