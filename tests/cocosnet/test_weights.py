@@ -380,3 +380,32 @@ def test_a_header_damaged_anywhere_is_a_weights_error_or_still_fits(path):
         except WeightsError:
             refusals += 1
     assert refusals > 40
+
+
+# To train on
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_folded_state_is_what_folding_leaves(name):
+    model = network(CONFIGS[name])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    state = weights.folded_state(model)
+    assert same_state(before, model.state_dict())  # the model itself is not folded
+    fold_spectral_norm(model)
+    folded = model.state_dict()
+    assert state.keys() == folded.keys()
+    for key, value in folded.items():
+        torch.testing.assert_close(state[key], value, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_weights_to_train_on_have_their_spectral_norm(path, folded):
+    model = network(PAPER)
+    expected = translate(model)
+    if folded:
+        fold_spectral_norm(model)
+    cocosnet.save(model, path)
+    again = weights.load_for_training(path)
+    assert again.training and not weights.is_folded(again)
+    assert gap(translate(again.eval()), expected) < (0.05 if folded else 1e-6)
+    assert again.config == model.config and again.provenance == model.provenance

@@ -1,0 +1,64 @@
+"""Which weights are taken where none are given."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from cocoscli.engine import models
+from cocoscli.engine.models import bundled_weights, newest_weights, numbered_runs
+from cocoscli.engine.plan import PairOptions, plan_pairs
+
+
+@pytest.fixture
+def runs(desk, monkeypatch):
+    """A function that puts weights of the desk into ./runs/NNN."""
+    monkeypatch.chdir(desk.folder)
+
+    def put(number: str, name: str = "labels"):
+        folder = desk.folder / "runs" / number
+        folder.mkdir(parents=True)
+        if name:
+            shutil.copy(desk.weights / f"{name}.safetensors", folder / "weights.safetensors")
+        return folder
+
+    return put
+
+
+def test_runs_are_counted_by_number(runs):
+    for number in ("9", "010", "002", "mine"):
+        runs(number, "")
+    assert [run.name for run in numbered_runs()] == ["002", "9", "010"]
+
+
+def test_the_newest_run_that_fits(runs):
+    assert newest_weights("labels", 14) is None
+    runs("000"), runs("001"), runs("002", "edges"), runs("003", "")
+    (runs("004") / "weights.safetensors").write_bytes(b"half a file")
+    assert str(newest_weights("labels", 14)) == "runs/001/weights.safetensors"
+    assert str(newest_weights("edges", None)) == "runs/002/weights.safetensors"
+    assert newest_weights("labels", 19) is None
+    assert newest_weights(None, None) is None
+
+
+def test_translate_takes_it_for_a_layout_and_says_so(desk, runs):
+    desk.fill()
+    runs("000")
+    options = {"inputs": "masks", "exemplar": "photos"}
+    plan = plan_pairs(PairOptions(**options, layout="labels"))
+    assert plan.weights.name == "runs/000/weights.safetensors"
+    assert ("weights", "runs/000/weights.safetensors", "--weights") in plan.defaults
+    other = plan_pairs(PairOptions(**options))  # nothing says what the masks are
+    assert other.weights.name != plan.weights.name
+
+
+def test_bundled_weights_are_told_by_their_condition(desk, tmp_path, monkeypatch):
+    folder = tmp_path / "package"
+    (folder / "weights").mkdir(parents=True)
+    monkeypatch.setattr(models.resources, "files", lambda name: folder)
+    assert bundled_weights("labels", 14) is None
+    shutil.copy(desk.weights / "labels.safetensors", folder / "weights/scenes.safetensors")
+    assert bundled_weights("labels", 14) == folder / "weights/scenes.safetensors"
+    assert bundled_weights("labels", None) == folder / "weights/scenes.safetensors"
+    assert bundled_weights("labels", 19) is None and bundled_weights("edges", 1) is None
