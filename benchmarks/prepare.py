@@ -74,7 +74,7 @@ def run_bare(loop: Callable[[Path], int], photos: list[Path]) -> None:
 
 def run_prepare(output: Path, options: dict[str, Any]) -> None:
     shutil.rmtree(output, ignore_errors=True)
-    work = prepare_shards(plan_preparation(PrepareOptions(**options)), output, PROCESSES, False)
+    work = prepare_shards(plan_preparation(PrepareOptions(**options)), output, PROCESSES)
     rows = [row for row in work.rows if row["status"] == "failed"]
     if rows:
         raise SystemExit(f"{len(rows)} items failed: {rows[0]['reason']}")

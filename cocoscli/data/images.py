@@ -24,6 +24,7 @@ from cocoscli.data.colors import (
     ids_of_colors,
     read_color_table,
 )
+from cocoscli.data.resizing import resize_bicubic
 from cocoscli.data.wording import one_line, shown
 from cocoscli.errors import BadInput
 
@@ -107,9 +108,15 @@ def read_photo(
 def fitted(
     image: Image.Image, size: Size | None, resample: int = Image.Resampling.BICUBIC
 ) -> Image.Image:
-    """An image resized to (width, height); None keeps its own."""
+    """An image resized to (width, height); None keeps its own.
+
+    Photos are resized bicubically by torch: `resizing` says how near to Pillow. Other filters are
+    Pillow's own: released edges were made with its bilinear one.
+    """
     if size is None or image.size == size:
         return image
+    if image.mode == "RGB" and resample == Image.Resampling.BICUBIC:
+        return Image.fromarray(resize_bicubic(np.array(image), size))
     return image.resize(size, Image.Resampling(resample))
 
 

@@ -16,7 +16,6 @@ ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
@@ -24,7 +23,7 @@ import tarfile
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cocoscli.data.filelist import FileList
@@ -70,12 +69,8 @@ class Sample:
 class ShardWriter:
     """Writes one shard; the same samples in the same order give the same bytes."""
 
-    def __init__(self, file: io.BufferedIOBase | Any) -> None:
-        self._hash = hashlib.sha256()
-        self._tee: Any = _Tee(file, self._hash)
-        self._tar = tarfile.open(  # type: ignore[call-overload]  # noqa: SIM115
-            fileobj=self._tee, mode="w", format=tarfile.PAX_FORMAT
-        )
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._hash, self._length = file, hashlib.sha256(), 0
         self.count = 0
         self.nbytes = 0
 
@@ -83,33 +78,21 @@ class ShardWriter:
         for suffix, data in sample.members.items():
             info = tarfile.TarInfo(f"{sample.key}.{suffix}")
             info.size, info.mode, info.mtime = len(data), 0o644, 0
-            self._tar.addfile(info, io.BytesIO(data))
+            header = info.tobuf(tarfile.PAX_FORMAT)
+            self._write(b"".join((header, data, bytes(-len(data) % tarfile.BLOCKSIZE))))
         self.count += 1
         self.nbytes += sample.nbytes
 
-    def abandon(self) -> None:
-        """Take nothing more; tarfile would still write its end when it is collected."""
-        self._tee.file = None
-
     def close(self) -> str:
-        """End the archive -> its sha256."""
-        self._tar.close()
+        """End the archive, which stays in whole records -> its sha256."""
+        end = 2 * tarfile.BLOCKSIZE
+        self._write(bytes(end + -(self._length + end) % tarfile.RECORDSIZE))
         return self._hash.hexdigest()
 
-
-class _Tee:
-    """Passes bytes on and hashes them."""
-
-    def __init__(self, file: Any, digest: Any) -> None:
-        self.file, self.digest = file, digest
-
-    def tell(self) -> int:
-        """Where the archive begins, which is all that tarfile asks."""
-        return 0
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        return len(data) if self.file is None else int(self.file.write(data))
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self._length += len(data)
 
 
 def expand_braces(spec: str) -> list[str]:

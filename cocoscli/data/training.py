@@ -13,6 +13,7 @@ from cocoscli.data import geometry
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.geometry import Aligned
 from cocoscli.data.images import read_photo
+from cocoscli.data.resizing import resize_bicubic
 from cocoscli.data.shards import Sample, decode_key
 from cocoscli.data.sources import build_condition, decode_sources
 from cocoscli.errors import BadInput
@@ -99,7 +100,7 @@ class SampleReader:
         if CONDITIONS[self.kind].is_labels:
             check_ids(sources.arrays["ids"], self.recipe.model.channels, source=found.key)
         if own != load:
-            photo = np.array(Image.fromarray(photo).resize(load, Image.Resampling.BICUBIC))
+            photo = resize_bicubic(photo, load)
         return Aligned(photo, sources.resized(load))
 
     def _augmented(self, item: Aligned, rng: np.random.Generator) -> Aligned:

@@ -186,5 +186,4 @@ class _OpenShard:
 
     def discard(self) -> None:
         """Leave no file behind."""
-        self._writer.abandon()
         self._stack.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
