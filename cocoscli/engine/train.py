@@ -105,7 +105,7 @@ class TrainingRun:
                     yield self._save(trainer)
                     saved = time.monotonic()
         self.finished = trainer.step >= plan.total_steps
-        if judge and not asked and trainer.step % self.options.preview_steps:
+        if judge and recent and not asked and trainer.step % self.options.preview_steps:
             yield from self._validate(trainer, judge, recent)
         yield self._save(trainer)
         yield self._note("end", trainer, finished=self.finished, skipped=self.skipped)

@@ -168,7 +168,13 @@ def _default_data(defaults: list[tuple[str, str, str]]) -> str:
 
 def _index_of(data: str) -> ShardIndex:
     folder = Path(data) if os.path.isdir(data) else Path(expand_braces(data)[0]).parent
-    return read_index(folder)
+    index = read_index(folder)
+    if "kind" not in index.values:
+        raise CocosError(
+            f"{folder / INDEX}: it does not say the kind of the conditions.",
+            "Give shards that `cocos prepare` wrote.",
+        )
+    return index
 
 
 def _held_out(
