@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from training import Bench, tiny_features
 
 from cocoscli import app
+from cocoscli.data.scenes import write_dataset
+from cocoscli.engine import train_plan
 
 Size = tuple[int, int]
 
@@ -169,6 +172,25 @@ def desk(
     capsys: pytest.CaptureFixture[str],
 ) -> Desk:
     return Desk(tmp_path, tiny_weights, monkeypatch, capsys)
+
+
+@pytest.fixture(scope="session")
+def scene_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve generated scenes of 64 px as shards: three of each four to train on."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_dataset(folder / "dataset", 12, size=64)
+    options = "--size 64 --val 0.25 --shard-samples 4 --workers 0 --output shards"
+    command = [sys.executable, "-m", "cocoscli", "prepare", "dataset", *options.split()]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder / "shards"
+
+
+@pytest.fixture
+def bench(scene_shards: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A desk to train on: shards/, tiny recipes, tiny features."""
+    shutil.copytree(scene_shards, desk.folder / "shards")
+    monkeypatch.setattr(train_plan, "loss_features", tiny_features)
+    return Bench(desk)
 
 
 @pytest.fixture(scope="session")

@@ -144,6 +144,8 @@ def train(
             console.say_defaults(plan.defaults)
             if plan.features.warning:
                 console.warn(plan.features.warning)
+        if dry_run and not processes.first:
+            return None
         if dry_run:
             facts = describe(plan)
             return console.emit(facts) if json else console.table(

@@ -25,7 +25,7 @@ from cocosnet.weights import save_tensors
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from cocoscli.engine.files import storage_error
+from cocoscli.engine.files import TEMPORARY, storage_error
 from cocoscli.errors import CocosError
 
 FORMAT = "cocos-training-1"
@@ -83,6 +83,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def remove_temporaries(run: Path) -> None:
     """What a killed process left."""
-    for path in [*run.glob(".*.safetensors.*"), *(run / FOLDER).glob(".*.safetensors.*")]:
+    places = (run, ".*.safetensors.*"), (run / FOLDER, ".*.safetensors.*"), (run / TEMPORARY, "*")
+    for path in [path for folder, names in places for path in folder.glob(names)]:
         with suppress(OSError):
             path.unlink()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from cocoscli.engine.files import TEMPORARY, storage_error, whole_file
 
 LOG = "log.jsonl"
 Event = dict[str, Any]
@@ -28,17 +31,29 @@ def read_history(run: Path) -> Iterator[Event]:
 
 
 class History:
-    """Appends events; what came after the step that a run resumes from is forgotten."""
+    """Appends events; what came after the step that a run resumes from is forgotten.
+
+    Raises CocosError where the storage fails.
+    """
 
     def __init__(self, run: Path, step: int) -> None:
-        kept = [event for event in read_history(run) if event.get("step", 0) <= step]
-        text = "".join(json.dumps(event) + "\n" for event in kept)
-        (run / LOG).write_text(text, encoding="ascii")
-        self._file = open(run / LOG, "a", encoding="ascii")  # noqa: SIM115 (closed in close)
+        self._path = run / LOG
+        try:
+            with whole_file(self._path, run / TEMPORARY) as file:
+                for event in read_history(run):
+                    if event.get("step", 0) <= step:
+                        file.write(json.dumps(event).encode("ascii") + b"\n")
+            self._file = open(self._path, "a", encoding="ascii")  # noqa: SIM115 (closed in close)
+        except OSError as error:
+            raise storage_error(self._path, error) from None
 
     def append(self, event: Event) -> None:
-        self._file.write(json.dumps(event) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(event) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise storage_error(self._path, error) from None
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk left in the buffer was told of by `append`
+            self._file.close()

@@ -18,7 +18,7 @@ from cocoscli.engine.parallel import Batch, read_in_order
 from cocoscli.errors import BadInput, CocosError
 
 BAD_IN_A_ROW = 20
-"""More unreadable samples than this, one after another, end the run."""
+"""So many unreadable samples, one after another, end the run."""
 
 
 @dataclass(frozen=True)

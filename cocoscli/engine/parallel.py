@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
@@ -35,7 +34,7 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
         batch_size=None,
         num_workers=workers,
         collate_fn=_same,
-        worker_init_fn=_leave_signals,
+        worker_init_fn=_ignore_signals,
     )
     try:
         batches_read = iter(loader)
@@ -58,11 +57,11 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
         ) from None
 
 
-def _leave_signals(worker: int) -> None:
-    """Ctrl-C is for the main process. A SIGTERM ends a reader without being a failure of its own:
-    the main process had one too, or sent it."""
+def _ignore_signals(worker: int) -> None:
+    """Signals to a whole group are for the main process: it may still want what is being read, and
+    ends its readers itself. Those of a killed one end on their own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class _Handing(Generic[T]):

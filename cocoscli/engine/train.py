@@ -64,21 +64,22 @@ class TrainingRun:
 
     def _events(self, asked: Asked) -> Iterator[Event]:
         plan = self.plan
-        found = None
-        if self.processes.first:
-            found = self.folder.open(
-                plan.recipe, self._record(), change_recipe=self.options.change_recipe
-            )
-        found = Path(name) if (name := self.processes.same(str(found or ""))) else None
+        judge = self._judge() if self.processes.first else None
         model = plan.new_model()
         model.provenance = plan.facts
         trainer = Trainer(plan.recipe, model, plan.features.module, self.machine)
+        found = None
+        if self.processes.first:
+            found = self.folder.open(
+                plan.recipe, self.machine.seed, change_recipe=self.options.change_recipe
+            )
+        found = Path(name) if (name := self.processes.same(str(found or ""))) else None
         if found is not None:
             self._resume(trainer, found)
         if self.processes.first:
+            self.folder.write_record(plan.recipe, self._record())
             self.history = History(plan.output, trainer.step)
         yield self._note("start", trainer, total=plan.total_steps, resumed=found is not None)
-        judge = self._judge() if self.processes.first else None
         start = time.monotonic()
         saved = start
         recent: deque[dict[str, float]] = deque(maxlen=LOGGED)
@@ -88,12 +89,13 @@ class TrainingRun:
                 stop = self._agree(asked, over, start, trainer.step)
                 if stop:
                     break
-                parts = list(islice(batches, self.options.accumulate))
                 before = time.monotonic()
+                parts = list(islice(batches, self.options.accumulate))
                 terms = trainer.advance(parts, trainer.step / plan.epoch_steps)
+                terms["skipped"] = sum(len(part.skipped) for part in parts)
                 terms = self.processes.mean(terms, self.machine.device)
+                self.skipped += round(terms.pop("skipped") * self.processes.world)
                 recent.append({**terms, "seconds": time.monotonic() - before})
-                self.skipped += sum(len(part.skipped) for part in parts)
                 yield from self._skips(trainer, parts)
                 if trainer.step % LOGGED == 0 or len(recent) < LOGGED:
                     yield self._step(trainer, recent, time.monotonic() - start)
@@ -103,7 +105,7 @@ class TrainingRun:
                     yield self._save(trainer)
                     saved = time.monotonic()
         self.finished = trainer.step >= plan.total_steps
-        if judge and not asked and trainer.step % self.options.preview_steps:
+        if judge and recent and not asked and trainer.step % self.options.preview_steps:
             yield from self._validate(trainer, judge, recent)
         yield self._save(trainer)
         yield self._note("end", trainer, finished=self.finished, skipped=self.skipped)
@@ -213,10 +215,7 @@ class TrainingRun:
         noted = {"event": event, "step": trainer.step,
                  "epoch": round(trainer.step / self.plan.epoch_steps, 3), **values}  # fmt: skip
         if self.history is not None:
-            try:
-                self.history.append(noted)
-            except OSError as error:
-                raise storage_error(self.plan.output, error) from None
+            self.history.append(noted)
         return noted
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import tomli_w
 
 from cocoscli.data.wording import shown
-from cocoscli.engine.checkpoint import FOLDER, checkpoints, remove_temporaries
+from cocoscli.engine.checkpoint import checkpoints, remove_temporaries
 from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, take_lock, whole_file
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe, difference
@@ -41,24 +41,22 @@ class RunFolder:
         self.path = path
         self._lock: IO[str] | None = None
 
-    def open(self, recipe: Recipe, facts: dict[str, Any], *, change_recipe: bool) -> Path | None:
+    def open(self, recipe: Recipe, seed: int, *, change_recipe: bool) -> Path | None:
         """Take the folder -> the checkpoint to go on from, None in a new one.
 
-        Another recipe's run is refused with the difference, unless `change_recipe`. Raises
-        CocosError.
+        A run of another recipe or seed is refused with the difference, unless `change_recipe`.
+        Nothing of the run is changed. Raises CocosError.
         """
         try:
             self._refuse_foreign()
-            for name in (FOLDER, TEMPORARY, "previews"):
-                (self.path / name).mkdir(parents=True, exist_ok=True)
+            (self.path / TEMPORARY).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(self.path, error) from None
         self._lock = take_lock(self.path)
         remove_temporaries(self.path)
         found = checkpoints(self.path)
-        if found:
-            self._compare(recipe, change_recipe)
-        self.write_record(recipe, facts)
+        if found and not change_recipe:
+            self._compare(recipe, seed)
         return found[-1] if found else None
 
     def _refuse_foreign(self) -> None:
@@ -72,11 +70,13 @@ class RunFolder:
                 "Choose an empty --output.",
             )
 
-    def _compare(self, recipe: Recipe, change_recipe: bool) -> None:
+    def _compare(self, recipe: Recipe, seed: int) -> None:
         record = read_record(self.path)
         before = parse_recipe(record["recipe"], recipe.name, str(self.path / RUN))
         changed = difference(before, recipe)
-        if changed and not change_recipe:
+        if (other := record.get("seed", seed)) != seed:
+            changed.append(f"--seed: {other} -> {seed}")
+        if changed:
             raise CocosError(
                 f"{shown(self.path)}: a run with another recipe ({'; '.join(changed)}).",
                 "Choose another --output, or --change-recipe to go on with the new one.",
@@ -90,6 +90,7 @@ class RunFolder:
         """Write a file that appears only whole. Raises CocosError."""
         target = self.path / name
         try:
+            target.parent.mkdir(exist_ok=True)
             with whole_file(target, self.path / TEMPORARY) as file:
                 file.write(data)
         except OSError as error:

@@ -27,6 +27,7 @@ from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.distributed import Processes
 from cocoscli.engine.features import LossFeatures, loss_features
 from cocoscli.engine.models import RUNS, bundled_weights, load_for_training, numbered_runs
+from cocoscli.engine.train_folder import read_record
 from cocoscli.engine.trainer import Machine, new_model
 from cocoscli.engine.training_memory import check_memory, training_bytes
 from cocoscli.errors import CocosError, UsageError
@@ -148,7 +149,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     if options.features == "auto":
         defaults.append(("features", features.name, "--features"))
     start = _start(options, recipe, defaults)
-    output = options.output or _default_output(recipe, defaults)
+    output = options.output or _default_output(recipe, options, defaults)
     minutes = options.max_minutes
     if minutes is None:
         minutes = CPU_MINUTES if device.type == "cpu" and options.max_steps is None else 0.0
@@ -171,7 +172,13 @@ def _default_data(defaults: list[tuple[str, str, str]]) -> str:
 
 def _index_of(data: str) -> ShardIndex:
     folder = Path(data) if os.path.isdir(data) else Path(expand_braces(data)[0]).parent
-    return read_index(folder)
+    index = read_index(folder)
+    if "kind" not in index.values:
+        raise CocosError(
+            f"{folder / INDEX}: it does not say the kind of the conditions.",
+            "Give shards that `cocos prepare` wrote.",
+        )
+    return index
 
 
 def _held_out(
@@ -256,10 +263,12 @@ def _start(
     return path
 
 
-def _default_output(recipe: Recipe, defaults: list[tuple[str, str, str]]) -> Path:
-    """The newest run that is of this recipe and not at its end, else a new folder."""
+def _default_output(
+    recipe: Recipe, options: TrainOptions, defaults: list[tuple[str, str, str]]
+) -> Path:
+    """The newest run if it began like this one and is not at its end, else a new folder."""
     runs = numbered_runs()
-    if runs and checkpoints(runs[-1]) and _is_open(runs[-1], recipe):
+    if runs and checkpoints(runs[-1]) and _is_open(runs[-1], recipe, options):
         defaults.append(("goes on with", str(runs[-1]), "--output"))
         return runs[-1]
     output = RUNS / f"{int(runs[-1].name) + 1 if runs else 0:03d}"
@@ -267,14 +276,13 @@ def _default_output(recipe: Recipe, defaults: list[tuple[str, str, str]]) -> Pat
     return output
 
 
-def _is_open(run: Path, recipe: Recipe) -> bool:
-    from cocoscli.engine.train_folder import read_record
-
+def _is_open(run: Path, recipe: Recipe, options: TrainOptions) -> bool:
     try:
         record = read_record(run)
     except CocosError:
         return False
-    return record["recipe"] == recipe.to_dict() and not record.get("finished", False)
+    same = (record.get("seed"), record.get("init")) == (options.seed, options.init)
+    return same and record["recipe"] == recipe.to_dict() and not record.get("finished", False)
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> str:

@@ -205,7 +205,7 @@ class Trainer:
             raise Diverged(
                 f"step {self.step}: {bad or 'a loss of another process'}{value} (batch: {keys}).",
                 "The checkpoints are from before. Lower optimiser.lr, set optimiser.clip=10, or "
-                "train in fp32, with --set and --resume; and look at those samples.",
+                "train in fp32, with --set and --change-recipe; and look at those samples.",
             )
         self.scaler.step(optimiser)
         optimiser.zero_grad(set_to_none=True)
@@ -248,9 +248,9 @@ class Trainer:
             self.discriminator.load_state_dict(_below(tensors, "discriminator"))
         except RuntimeError as error:
             raise ValueError(str(error).splitlines()[0]) from None
-        if self.average is not None:
-            for name, value in _below(tensors, "average").items():
-                self.average[name].copy_(value)
+        if self.average is not None:  # one that is only kept from now on starts at the weights
+            kept = _below(tensors, "average") or folded_state(self.model)
+            self.average = _detached({k: kept[k].to(v) for k, v in self.average.items()})
         for name, optimiser in self.optimisers.items():
             values: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(tensors, f"optimiser/{name}").items():

@@ -38,8 +38,9 @@ def training_bytes(recipe: Recipe, machine: Machine) -> float:
 
 
 def _networks(recipe: Recipe) -> tuple[CoCosNet, Discriminator]:
+    """To count parameters of. Spectral norm adds none, but takes seconds to set up."""
     with torch.device("meta"):
-        judge = Discriminator(presets.discriminator(recipe.model))
+        judge = Discriminator(presets.discriminator(recipe.model), spectral=False)
     return build(recipe.model, recipe.condition, spectral=False), judge
 
 

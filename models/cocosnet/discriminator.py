@@ -35,15 +35,15 @@ class PatchDiscriminator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Two scales; the second sees its input at half size."""
+    """Two scales; the second sees its input at half size. `spectral` False leaves the norm out."""
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: DiscriminatorConfig, *, spectral: bool = True) -> None:
         super().__init__()
         self.config = config
         self.scales = nn.ModuleList(
             PatchDiscriminator(config.channels + 3, config.width) for _ in range(2)
         )
-        for scale in self.scales:
+        for scale in self.scales if spectral else ():
             if config.spectral_ends:
                 add_spectral_norm(scale)
             else:

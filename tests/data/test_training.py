@@ -1,0 +1,184 @@
+"""Training samples: what is drawn for them, and that photo and condition move together."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cocoscli.data.shards import Sample
+from cocoscli.data.training import SampleReader, TrainingItem
+from cocoscli.errors import BadInput
+from cocoscli.recipe import read_recipe
+
+STEP = 15
+"""A photo's value a class id: what photo and map agree by."""
+BLOCKS = np.kron(
+    np.random.default_rng(0).integers(0, 14, (6, 6)), np.ones((16, 16), np.uint8)
+).astype(np.uint8)
+"""(96,96) ids."""
+
+
+def png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def photo_of(ids: np.ndarray) -> np.ndarray:
+    return np.repeat(ids[..., None] * STEP, 3, axis=2).astype(np.uint8)
+
+
+def flat(value: int) -> np.ndarray:
+    return np.full((96, 96), value, np.uint8)
+
+
+def sample(exemplars: int = 0, ids: np.ndarray = BLOCKS) -> Sample:
+    """Exemplar n shows class n + 1 everywhere."""
+    members = {"image.png": png(photo_of(ids)), "condition.png": png(ids)}
+    for n in range(exemplars):
+        members[f"exemplar.{n}.png"] = png(photo_of(flat(n + 1)))
+        members[f"exemplar_condition.{n}.png"] = png(flat(n + 1))
+    return Sample("a%2Epng", members)
+
+
+def reader(*changes: str) -> SampleReader:
+    fixed = ("condition.size=64", "data.load=96", "model.exemplar_mask=true")
+    return SampleReader(read_recipe("scenes", (*fixed, *changes)))
+
+
+def disagreement(photo: np.ndarray, condition: np.ndarray) -> float:
+    """The share of pixels in which photo and ids differ; interpolation blurs borders."""
+    return float((np.rint(photo[..., 0] / STEP) != condition[0]).mean())
+
+
+def same(a: TrainingItem, b: TrainingItem) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+WAYS = {
+    "crop": ('data.pseudo=["crop"]',),
+    "flip": ('data.pseudo=["flip"]',),
+    "warp": ('data.pseudo=["warp"]',),
+    "all": ('data.pseudo=["crop", "flip", "warp"]',),
+    "augmented": (
+        "data.rotate=15", "data.scale=0.2", "data.shift=0.1", "data.bend=0.05",
+        'data.pseudo=["crop", "flip", "warp"]',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_photo_and_condition_move_together(way):
+    reads = reader(*WAYS[way])
+    moved = 0
+    for seed in range(6):
+        item = reads.training(sample(), (0, seed))
+        assert item.pseudo and item.key == "a.png"
+        assert item.photo.shape == item.exemplar.shape == (64, 64, 3)
+        assert disagreement(item.photo, item.condition) < (0.12 if way == "augmented" else 1e-9)
+        blurred = "warp" in str(WAYS[way])
+        assert disagreement(item.exemplar, item.exemplar_condition) < (0.2 if blurred else 1e-9)
+        moved += disagreement(item.exemplar, item.condition) > 0.2
+    assert moved >= 2
+
+
+def test_crops_of_a_pseudo_pair_are_drawn_apart_and_flips_too():
+    reads = reader('data.pseudo=["crop"]', "data.flip=false")
+    ids = (np.arange(96)[:, None] // 8 + np.zeros((1, 96))).astype(np.uint8)  # rows tell the top
+    tops = [
+        tuple(int(x[0, 0, 0]) for x in (item.photo, item.exemplar))
+        for item in (reads.training(sample(ids=ids), (seed,)) for seed in range(30))
+    ]
+    assert len(set(tops)) > 10 and any(a != b for a, b in tops)
+
+
+def test_a_pseudo_exemplar_of_a_flip_is_the_photo_or_its_mirror():
+    reads = reader('data.pseudo=["flip"]')
+    kinds = Counter()
+    for seed in range(40):
+        item = reads.training(sample(), (seed,))
+        kinds["same"] += np.array_equal(item.exemplar, item.photo)
+        kinds["mirrored"] += np.array_equal(item.exemplar, item.photo[:, ::-1])
+    assert kinds.total() == 40 and 10 < kinds["mirrored"] < 30
+
+
+def test_exemplars_are_drawn_by_their_shares():
+    reads = reader("data.exemplars={ first = 0.5, last = 0.2, pseudo = 0.3 }", "data.flip=false")
+    drawn: Counter[str] = Counter()
+    for seed in range(400):
+        item = reads.training(sample(3), (7, seed))
+        drawn["pseudo" if item.pseudo else str(item.exemplar_condition[0, 0, 0])] += 1
+    assert set(drawn) == {"pseudo", "1", "3"}  # the second of three is neither first nor last
+    for name, share in (("1", 0.5), ("3", 0.2), ("pseudo", 0.3)):
+        assert drawn[name] / 400 == pytest.approx(share, abs=0.07)
+
+
+def test_without_a_stored_exemplar_all_are_pseudo_ones():
+    reads = reader("data.exemplars={ first = 1.0, last = 0.0, pseudo = 0.0 }")
+    assert all(reads.training(sample(), (seed,)).pseudo for seed in range(5))
+    assert not any(reads.training(sample(1), (seed,)).pseudo for seed in range(5))
+
+
+def test_everything_follows_from_the_seed():
+    reads = reader(*WAYS["augmented"], "data.colour=0.3")
+    first = reads.training(sample(2), (1, 5))
+    assert same(first, reads.training(sample(2), (1, 5)))
+    assert not same(first, reads.training(sample(2), (1, 6)))
+    assert not same(first, reads.training(sample(2), (2, 5)))
+
+
+def test_colours_change_the_photo_and_not_its_map():
+    plain, strong = (reader(f"data.colour={c}", "data.flip=false") for c in (0.0, 0.5))
+    a, b = (r.held_out(sample()) for r in (plain, strong))
+    assert same(a, b)  # held-out samples stay as they are
+    changed = strong.training(sample(), (0,))
+    assert len(np.unique(changed.condition)) > 4
+    assert disagreement(changed.photo, changed.condition) > 0.5
+
+
+def test_held_out_samples_are_always_the_same():
+    reads = reader("data.flip=true", "data.rotate=20")
+    item = reads.held_out(sample(3))
+    assert same(item, reads.held_out(sample(3)))
+    assert not item.pseudo and (item.exemplar_condition == 1).all()  # the best one
+    assert np.array_equal(item.condition[0], BLOCKS[16:80, 16:80])  # the middle
+    bent = reads.held_out(sample(3), pseudo=True)
+    assert same(bent, reads.held_out(sample(3), pseudo=True))
+    assert bent.pseudo and np.array_equal(bent.photo, item.photo)
+    assert 0.01 < disagreement(bent.exemplar, bent.condition) < 0.6
+
+
+def test_photos_are_brought_to_the_size_that_crops_are_taken_from():
+    item = reader("data.load=128").training(sample(), (0,))
+    assert item.photo.shape == (64, 64, 3) and item.condition.shape == (1, 64, 64)
+
+
+def test_maps_of_exemplars_are_read_where_they_are_of_use():
+    assert reader().training(sample(), (0,)).exemplar_condition is not None
+    without = reader("model.exemplar_mask=false", "losses.mask=0.0")
+    assert without.training(sample(), (0,)).exemplar_condition is None
+
+
+def test_faults_name_the_sample():
+    broken = sample()
+    broken.members["image.png"] = broken.members["image.png"][:60]
+    with pytest.raises(BadInput, match=r"a\.png"):
+        reader().training(broken, (0,))
+    missing = sample()
+    del missing.members["condition.png"]
+    with pytest.raises(BadInput, match=r"a\.png: a sample without condition"):
+        reader().training(missing, (0,))
+    with pytest.raises(BadInput, match="class id 14"):
+        reader().training(sample(ids=flat(14)), (0,))
+
+
+def test_a_wrong_number_of_planes(monkeypatch):
+    from cocoscli.data import training
+
+    monkeypatch.setattr(training, "build_condition", lambda *_: np.zeros((3, 64, 64), np.uint8))
+    with pytest.raises(BadInput, match=r"a\.png: its condition has 3 planes, expected 1"):
+        reader().training(sample(), (0,))

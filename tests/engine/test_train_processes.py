@@ -1,0 +1,126 @@
+"""`cocos train` in processes of its own: signals, kills, and many processes as one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import training
+
+from cocoscli.engine.interrupts import deferred_signals
+
+LIMIT = 200
+
+
+class Process:
+    """`cocos train` with tiny features in a process and group of its own."""
+
+    def __init__(self, bench, *more: object) -> None:
+        self.log = bench.folder / "run/log.jsonl"
+        self.process = subprocess.Popen(
+            [sys.executable, training.__file__, *bench.arguments(*more)],
+            cwd=bench.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for_steps(self, count: int) -> None:
+        end = time.monotonic() + LIMIT
+        while self.process.poll() is None and time.monotonic() < end:
+            if self.log.exists() and self.log.read_bytes().count(b'"event": "step"') >= count:
+                return
+            time.sleep(0.005)
+
+    def signal(self, number: int) -> None:
+        """To the whole group, as a terminal and a service manager do."""
+        os.killpg(self.process.pid, number)
+
+    def end(self) -> tuple[int, str]:
+        _, said = self.process.communicate(timeout=LIMIT)
+        assert "Traceback" not in said and "Exception ignored" not in said, said
+        return self.process.returncode, said
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 2)])
+def test_a_signal_saves_and_the_run_goes_on(bench, number, workers):
+    process = Process(bench, "--workers", workers)
+    process.wait_for_steps(2)
+    process.signal(number)
+    code, said = process.end()
+    assert code == 130 and said.splitlines()[-1].startswith("interrupted: the same command")
+    (step,) = bench.steps()
+    assert step >= 2 and bench.temporaries() == []
+    assert bench.train("--max-steps", step + 1).code == 0
+    bench.train("--max-steps", step + 1, output="whole")
+    assert training.differing(bench.learned(), bench.learned("whole")) == []
+
+
+def test_the_second_ctrl_c_ends_at_once(bench):
+    process = Process(bench)
+    process.wait_for_steps(1)
+    process.signal(signal.SIGINT)
+    time.sleep(0.02)
+    process.signal(signal.SIGINT)
+    code, said = process.end()
+    assert code == 130 and "interrupted: the same command goes on from here" in said
+    assert bench.temporaries() == []
+
+
+def test_signals_wait_and_a_second_one_does_not():
+    before = signal.getsignal(signal.SIGINT)
+    with deferred_signals() as asked:
+        assert not asked
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+        assert asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
+    process = Process(bench, "--save-every", 0)
+    process.wait_for_steps(3)
+    process.signal(signal.SIGKILL)
+    assert process.end()[0] == -signal.SIGKILL
+    last = bench.steps()[-1]
+    assert last >= 2
+    told = bench.train("--max-steps", last + 1)
+    assert told.code == 0 and f"going on from step {last} to" in told.err
+    assert bench.temporaries() == []
+    bench.train("--max-steps", last + 1, output="whole")
+    assert training.differing(bench.learned(), bench.learned("whole")) == []
+
+
+@pytest.mark.slow
+def test_many_processes_are_as_one(bench):
+    """Two processes with two readers each, on one shard. Without batch norm: it would need
+    SyncBatchNorm, which a CPU has not."""
+    more = ("--data", "shards/train-000000.tar", "--set", "schedule.batch_size=4", "--max-steps", 4)
+    assert bench.train(*more, output="one", recipe="released").code == 0
+    arguments = bench.arguments(*more, "--workers", 2, recipe="released")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    told = subprocess.run(
+        [*launch, "2", training.__file__, *arguments],
+        cwd=bench.folder, capture_output=True, text=True, timeout=LIMIT,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert told.stderr.count("training from step 0 to") == 1
+    assert told.stderr.count("checkpoint at step 4") == 1  # the first process alone writes
+    one, many = bench.learned("one"), bench.learned()
+    assert one.keys() == many.keys()
+    for name, value in one.items():
+        if name.startswith(("weights:", "state:model", "state:discriminator")):
+            torch.testing.assert_close(many[name], value, rtol=0, atol=1e-5, msg=name)
+    logged = [[e["terms"] for e in bench.log(o) if e["event"] == "step"] for o in ("one", "run")]
+    assert [len(terms) for terms in logged] == [4, 4]
+    for a, b in zip(*logged, strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
