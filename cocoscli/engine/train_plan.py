@@ -120,7 +120,7 @@ class TrainPlan:
             "data": len(self.shards),
             "batch_size": schedule.batch_size,
             "features": self.features.record(),
-            "init": self.start.name if self.start else "none",
+            "init": _named(self.start),
             "precision": self.machine.precision,
             "seed": self.machine.seed,
         }
@@ -149,7 +149,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     if options.features == "auto":
         defaults.append(("features", features.name, "--features"))
     start = _start(options, recipe, defaults)
-    output = options.output or _default_output(recipe, options, defaults)
+    output = options.output or _default_output(recipe, start, options.seed, defaults)
     minutes = options.max_minutes
     if minutes is None:
         minutes = CPU_MINUTES if device.type == "cpu" and options.max_steps is None else 0.0
@@ -264,11 +264,11 @@ def _start(
 
 
 def _default_output(
-    recipe: Recipe, options: TrainOptions, defaults: list[tuple[str, str, str]]
+    recipe: Recipe, start: Path | None, seed: int, defaults: list[tuple[str, str, str]]
 ) -> Path:
     """The newest run if it began like this one and is not at its end, else a new folder."""
     runs = numbered_runs()
-    if runs and checkpoints(runs[-1]) and _is_open(runs[-1], recipe, options):
+    if runs and checkpoints(runs[-1]) and _is_open(runs[-1], recipe, start, seed):
         defaults.append(("goes on with", str(runs[-1]), "--output"))
         return runs[-1]
     output = RUNS / f"{int(runs[-1].name) + 1 if runs else 0:03d}"
@@ -276,13 +276,17 @@ def _default_output(
     return output
 
 
-def _is_open(run: Path, recipe: Recipe, options: TrainOptions) -> bool:
+def _is_open(run: Path, recipe: Recipe, start: Path | None, seed: int) -> bool:
     try:
         record = read_record(run)
     except CocosError:
         return False
-    same = (record.get("seed"), record.get("init")) == (options.seed, options.init)
+    same = (record.get("seed"), record.get("init")) == (seed, _named(start))
     return same and record["recipe"] == recipe.to_dict() and not record.get("finished", False)
+
+
+def _named(start: Path | None) -> str:
+    return start.name if start else "none"
 
 
 def _differing(a: dict[str, Any], b: dict[str, Any]) -> str:

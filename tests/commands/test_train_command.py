@@ -47,7 +47,7 @@ def test_alone_it_takes_the_shards_the_recipe_that_fits_and_a_numbered_run(bench
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [("--seed", 1), ("--init", "none"), ("--set", "losses.reg=2")])
+@pytest.mark.parametrize("more", [("--seed", 1), ("--init", "w.st"), ("--set", "losses.reg=2")])
 def test_what_began_otherwise_is_not_gone_on_with(bench, more):
     bench.train("--max-steps", 1, output="runs/000")
     again = ("train", "--recipe", "paper.toml", "--dry-run", "--json")

@@ -46,7 +46,7 @@ def sample(exemplars: int = 0, ids: np.ndarray = BLOCKS) -> Sample:
 
 
 def reader(*changes: str) -> SampleReader:
-    fixed = ("condition.size=64", "data.load=96", "model.exemplar_mask=true")
+    fixed = ("condition.size=64", "data.load=96", "model.mask_mix=true")
     return SampleReader(read_recipe("scenes", (*fixed, *changes)))
 
 
@@ -159,7 +159,7 @@ def test_photos_are_brought_to_the_size_that_crops_are_taken_from():
 
 def test_maps_of_exemplars_are_read_where_they_are_of_use():
     assert reader().training(sample(), (0,)).exemplar_condition is not None
-    without = reader("model.exemplar_mask=false", "losses.mask=0.0")
+    without = reader("model.mask_mix=false", "losses.mask=0.0")
     assert without.training(sample(), (0,)).exemplar_condition is None
 
 
