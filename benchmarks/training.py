@@ -31,8 +31,8 @@ from run import cpu_name, own_peak
 from torch import Tensor
 from torch.nn import functional as F
 
-from cocoscli.engine.loading import Loaded
-from cocoscli.engine.trainer import Machine, Trainer, new_model
+from cocoscli.engine.training.loading import Loaded
+from cocoscli.engine.training.trainer import Machine, Trainer, new_model
 from cocoscli.recipe import read_recipe
 
 RECIPE, SIDE = "celebahq-edge-released", 256

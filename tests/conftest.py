@@ -23,7 +23,7 @@ from training import Bench, tiny_features
 
 from cocoscli import app
 from cocoscli.data.scenes import write_dataset
-from cocoscli.engine import train_plan
+from cocoscli.engine.training import plan as train_plan
 
 Size = tuple[int, int]
 

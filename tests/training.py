@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocoscli import app
-from cocoscli.engine import train_plan
-from cocoscli.engine.checkpoint import checkpoints
 from cocoscli.engine.features import LossFeatures
+from cocoscli.engine.training import plan as train_plan
+from cocoscli.engine.training.checkpoint import checkpoints
 
 RECIPE = """
 description = "a tiny network for tests"

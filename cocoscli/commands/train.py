@@ -121,10 +121,10 @@ def train(
     """
     from cocoscli import console
     from cocoscli.commands.translate import default_workers
-    from cocoscli.engine.distributed import join, leave
-    from cocoscli.engine.tensorboard import mirrored
-    from cocoscli.engine.train import TrainingRun
-    from cocoscli.engine.train_plan import TrainOptions, describe, plan_training
+    from cocoscli.engine.training.distributed import join, leave
+    from cocoscli.engine.training.plan import TrainOptions, describe, plan_training
+    from cocoscli.engine.training.run import TrainingRun
+    from cocoscli.engine.training.tensorboard import mirrored
     from cocoscli.training_console import train_progress
 
     processes, device = join(device)

@@ -18,7 +18,7 @@ import numpy as np
 
 from cocoscli.data.filelist import FileList
 from cocoscli.data.images import Size
-from cocoscli.data.layout import Layout
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import ShardList, encode_key, find_shards
 from cocoscli.data.wording import shown

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.images import ColorTable, Size, read_photo
-from cocoscli.data.layout import Layout
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.shards import Sample, decode_key
 from cocoscli.data.sources import build_condition, decode_sources
 from cocoscli.data.wording import shown

@@ -15,7 +15,7 @@ from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.encoding import SHARDS, image_format
 from cocoscli.data.images import is_image, read_photo
 from cocoscli.data.inputs import Inputs, ShardInputs
-from cocoscli.data.layout import Layout
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing, label_grid
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import join_keys

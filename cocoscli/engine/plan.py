@@ -15,8 +15,8 @@ from cocoscli.data.colors import read_color_table
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.filelist import FileList
 from cocoscli.data.inputs import Inputs, ShardInputs, list_inputs, open_shards
-from cocoscli.data.layout import Layout
 from cocoscli.data.layouts import LAYOUTS
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.pairs import (
     STRATEGIES,
     All,

@@ -17,8 +17,8 @@ from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.encoding import FORMATS
 from cocoscli.data.filelist import FileList
 from cocoscli.data.images import read_photo
-from cocoscli.data.layout import Layout
 from cocoscli.data.layouts import LAYOUTS, detect
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.scenes import CLASSES, write_dataset
 from cocoscli.data.walking import contents

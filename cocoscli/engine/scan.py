@@ -12,7 +12,7 @@ import numpy as np
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.filelist import FileList
 from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, is_image, read_bytes
-from cocoscli.data.layout import Layout
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.sources import Sources
 from cocoscli.data.walking import find_stem, walk_files
 from cocoscli.data.wording import shown

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cocoscli.engine import training_memory
+from cocoscli.engine.training import memory as training_memory
 
 SMALL = (
     "--workers", 0, "--val-samples", 2, "--set", "model.width=2", "--set", "condition.size=64",

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from cocoscli.data.class_names import class_names
-from cocoscli.data.layout import Layout
 from cocoscli.data.layouts import LAYOUTS, detect
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.errors import BadInput, CocosError, UsageError
 
 POSE = [[4 * n + 2, 2 * n + 2, 1] for n in range(18)]

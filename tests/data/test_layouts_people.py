@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cocoscli.data import layouts_people
 from cocoscli.data.images import read_photo
 from cocoscli.data.layouts import LAYOUTS
+from cocoscli.data.layouts import people as layouts_people
 from cocoscli.data.sources import build_condition
 from cocoscli.errors import BadInput
 

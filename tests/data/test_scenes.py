@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cocoscli.data.scene_items import UNMATCHED, Kind, Label
 from cocoscli.data.scenes import (
     CLASSES,
     PALETTE,
@@ -17,6 +16,7 @@ from cocoscli.data.scenes import (
     warp,
     write_scenes,
 )
+from cocoscli.data.scenes.items import UNMATCHED, Kind, Label
 
 PAIRS = [(0, 1), (3, 8), (12, 5), (20, 21), (30, 31)]
 

@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from cocoscli.engine.curves import Curve
+from cocoscli.engine.training.curves import Curve
 
 
 def curve(values: dict[int, float], most: int = 500) -> Curve:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cocoscli.engine.files import TEMPORARY
-from cocoscli.engine.history import LOG, History, read_history
+from cocoscli.engine.training.history import LOG, History, read_history
 from cocoscli.errors import CocosError
 
 

@@ -13,9 +13,9 @@ from torch.utils.data import get_worker_info
 
 from cocoscli.data.order import Order
 from cocoscli.data.training import TrainingItem
-from cocoscli.engine.distributed import Processes
-from cocoscli.engine.loading import BAD_IN_A_ROW, TrainingData, load_training
 from cocoscli.engine.parallel import read_in_order
+from cocoscli.engine.training.distributed import Processes
+from cocoscli.engine.training.loading import BAD_IN_A_ROW, TrainingData, load_training
 from cocoscli.errors import BadInput, CocosError
 
 

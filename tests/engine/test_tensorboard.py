@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cocoscli.engine.tensorboard import FOLDER, mirrored
+from cocoscli.engine.training.tensorboard import FOLDER, mirrored
 from cocoscli.errors import CocosError
 
 EVENTS = [

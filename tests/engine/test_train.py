@@ -12,8 +12,8 @@ import pytest
 from training import differing, read_tensors
 
 from cocoscli.data.shards import ShardList, ShardWriter
-from cocoscli.engine import checkpoint
-from cocoscli.engine.trainer import Trainer
+from cocoscli.engine.training import checkpoint
+from cocoscli.engine.training.trainer import Trainer
 
 EXACT = {
     "paper": ("paper", ()),

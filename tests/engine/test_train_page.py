@@ -14,10 +14,10 @@ from pages import HOSTILE, Page, opened
 from PIL import Image
 
 from cocoscli.engine.files import TEMPORARY
-from cocoscli.engine.history import Event
-from cocoscli.engine.train_folder import RunFolder
-from cocoscli.engine.train_page import MESSAGES, preview_name, write_train_page
-from cocoscli.engine.validation import PANEL_COLUMNS
+from cocoscli.engine.training.folder import RunFolder
+from cocoscli.engine.training.history import Event
+from cocoscli.engine.training.page import MESSAGES, preview_name, write_train_page
+from cocoscli.engine.training.validation import PANEL_COLUMNS
 from cocoscli.recipe import read_recipe
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 import training
 
-from cocoscli.engine.interrupts import deferred_signals
+from cocoscli.engine.training.interrupts import deferred_signals
 
 LIMIT = 200
 

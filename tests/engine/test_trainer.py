@@ -12,8 +12,8 @@ from torch import nn
 from training import RECIPES, TinyFeatures
 
 from cocoscli.data.training import TrainingItem
-from cocoscli.engine.loading import Loaded
-from cocoscli.engine.trainer import Machine, Trainer, masks_given, new_model, rate
+from cocoscli.engine.training.loading import Loaded
+from cocoscli.engine.training.trainer import Machine, Trainer, masks_given, new_model, rate
 from cocoscli.recipe import Recipe, Schedule, read_recipe
 
 CPU = torch.device("cpu")

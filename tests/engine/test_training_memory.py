@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cocoscli.engine import training_memory
-from cocoscli.engine.distributed import Processes
-from cocoscli.engine.trainer import Machine
-from cocoscli.engine.training_memory import check_memory, training_bytes
+from cocoscli.engine.training import memory as training_memory
+from cocoscli.engine.training.distributed import Processes
+from cocoscli.engine.training.memory import check_memory, training_bytes
+from cocoscli.engine.training.trainer import Machine
 from cocoscli.errors import CocosError
 from cocoscli.recipe import read_recipe
 

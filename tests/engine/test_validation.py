@@ -12,8 +12,8 @@ from PIL import Image
 from training import RECIPES
 
 from cocoscli.data.training import TrainingItem
-from cocoscli.engine.trainer import new_model
-from cocoscli.engine.validation import COPYING, HeldOut, Judge, _sheet, to_pixels, warnings
+from cocoscli.engine.training.trainer import new_model
+from cocoscli.engine.training.validation import COPYING, HeldOut, Judge, _sheet, to_pixels, warnings
 from cocoscli.recipe import read_recipe
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import numpy as np
 
 from cocoscli.data.images import ColorTable, Size
 from cocoscli.data.keypoints import lookup, pose18, read_openpose
-from cocoscli.data.layout import PhotoLayout, PointsLayout
+from cocoscli.data.layouts.layout import PhotoLayout, PointsLayout
 from cocoscli.data.skeleton import read_pose
 from cocoscli.data.sources import Sources
 from cocoscli.data.splits import names_of

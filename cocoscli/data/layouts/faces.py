@@ -12,7 +12,7 @@ import numpy as np
 from cocoscli.data import conditions
 from cocoscli.data.images import ColorTable, Size, read_labels
 from cocoscli.data.keypoints import lookup
-from cocoscli.data.layout import Layout, PointsLayout
+from cocoscli.data.layouts.layout import Layout, PointsLayout
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, pack_parts
 from cocoscli.data.walking import find_stem

@@ -10,8 +10,8 @@ from typing import IO, Any
 import tomli_w
 
 from cocoscli.data.wording import shown
-from cocoscli.engine.checkpoint import checkpoints, remove_temporaries
 from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, take_lock, whole_file
+from cocoscli.engine.training.checkpoint import checkpoints, remove_temporaries
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe, difference
 from cocoscli.recipe.files import parse_recipe

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from cocoscli.data.scene_items import LEAF_BALLS, Label
-from cocoscli.data.scene_style import Colour, Style
+from cocoscli.data.scenes.items import LEAF_BALLS, Label
+from cocoscli.data.scenes.style import Colour, Style
 
 Floats = NDArray[np.floating]  # float32 in practice
 

@@ -22,14 +22,14 @@ from cocoscli.data.shards import (
     read_index,
 )
 from cocoscli.data.training import SampleReader
-from cocoscli.engine.checkpoint import checkpoints
 from cocoscli.engine.device import resolve_device, resolve_precision
-from cocoscli.engine.distributed import Processes
 from cocoscli.engine.features import LossFeatures, loss_features
 from cocoscli.engine.models import RUNS, bundled_weights, load_for_training, numbered_runs
-from cocoscli.engine.train_folder import read_record
-from cocoscli.engine.trainer import Machine, new_model
-from cocoscli.engine.training_memory import check_memory, training_bytes
+from cocoscli.engine.training.checkpoint import checkpoints
+from cocoscli.engine.training.distributed import Processes
+from cocoscli.engine.training.folder import read_record
+from cocoscli.engine.training.memory import check_memory, training_bytes
+from cocoscli.engine.training.trainer import Machine, new_model
 from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe import Recipe, read_recipe, recipe_names
 

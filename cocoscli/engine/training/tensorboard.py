@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cocoscli.engine.history import Event
+from cocoscli.engine.training.history import Event
 from cocoscli.errors import CocosError
 
 FOLDER = "tensorboard"

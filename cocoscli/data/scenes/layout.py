@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cocoscli.data.scene_items import STANDING, Item, Kind, Shape
+from cocoscli.data.scenes.items import STANDING, Item, Kind, Shape
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from cocoscli.data.images import (
     read_photo,
 )
 from cocoscli.data.keypoints import POSES, count_points, lookup, read_skeleton
-from cocoscli.data.layout import Layout, PhotoLayout
-from cocoscli.data.layouts_faces import landmarks
-from cocoscli.data.layouts_labels import LabelLayout
-from cocoscli.data.layouts_photos import pose_joints
+from cocoscli.data.layouts.faces import landmarks
+from cocoscli.data.layouts.labels import LabelLayout
+from cocoscli.data.layouts.layout import Layout, PhotoLayout
+from cocoscli.data.layouts.photos import pose_joints
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, join_chains
 from cocoscli.data.splits import names_of

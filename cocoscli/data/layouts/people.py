@@ -9,7 +9,7 @@ import numpy as np
 
 from cocoscli.data.faces import face_parts, find_faces, find_pose
 from cocoscli.data.images import ColorTable, Size, read_photo
-from cocoscli.data.layout import PhotoLayout
+from cocoscli.data.layouts.layout import PhotoLayout
 from cocoscli.data.sources import Sources, pack_parts
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput

@@ -12,18 +12,18 @@ from pathlib import Path
 
 from cocoscli.data.class_names import class_names
 from cocoscli.data.images import is_image
-from cocoscli.data.layout import Layout
-from cocoscli.data.layouts_faces import (
+from cocoscli.data.layouts.faces import (
     FACE_LABELS,
     FACE_PARTS,
     FACE_PHOTOS,
     FaceEdgeLayout,
     FaceMaskLayout,
 )
-from cocoscli.data.layouts_folders import FolderLayout
-from cocoscli.data.layouts_labels import ADE20kLayout, LabelLayout
-from cocoscli.data.layouts_people import PeopleLayout, PortraitLayout
-from cocoscli.data.layouts_photos import EdgeLayout, PoseLayout
+from cocoscli.data.layouts.folders import FolderLayout
+from cocoscli.data.layouts.labels import ADE20kLayout, LabelLayout
+from cocoscli.data.layouts.layout import Layout
+from cocoscli.data.layouts.people import PeopleLayout, PortraitLayout
+from cocoscli.data.layouts.photos import EdgeLayout, PoseLayout
 from cocoscli.data.walking import walk_files
 
 __all__ = ["LAYOUTS", "Layout", "class_names", "detect"]

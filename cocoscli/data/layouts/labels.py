@@ -15,7 +15,7 @@ from cocoscli.data.images import (
     Size,
     read_labels,
 )
-from cocoscli.data.layout import Layout
+from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.sources import Sources
 from cocoscli.data.textfiles import once, read_lines
 from cocoscli.data.walking import find_stem, twin_folders

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from cocoscli.data.scene_items import SLOTS, STANDING, UNMATCHED, Item, Kind, Label
-from cocoscli.data.scene_layout import Layout, sample_layout
-from cocoscli.data.scene_paint import mix, paint, plane
-from cocoscli.data.scene_style import Style
+from cocoscli.data.scenes.items import SLOTS, STANDING, UNMATCHED, Item, Kind, Label
+from cocoscli.data.scenes.layout import Layout, sample_layout
+from cocoscli.data.scenes.paint import mix, paint, plane
+from cocoscli.data.scenes.style import Style
 
 __all__ = [
     "CLASSES",

@@ -9,7 +9,7 @@ from cocosnet import CoCosNet, Discriminator, presets
 from cocosnet.weights import build
 
 from cocoscli.engine.memory import BASE_BYTES
-from cocoscli.engine.trainer import Machine
+from cocoscli.engine.training.trainer import Machine
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe
 

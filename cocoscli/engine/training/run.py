@@ -17,18 +17,18 @@ import torch
 
 import cocoscli
 from cocoscli.data.order import Order
-from cocoscli.engine.checkpoint import read_checkpoint, save_checkpoint
-from cocoscli.engine.distributed import Processes
 from cocoscli.engine.files import storage_error
-from cocoscli.engine.history import Event, History, read_history
-from cocoscli.engine.interrupts import Asked, deferred_signals
-from cocoscli.engine.loading import Loaded, TrainingData, load_held_out, load_training
 from cocoscli.engine.models import WEIGHTS
-from cocoscli.engine.train_folder import RunFolder
-from cocoscli.engine.train_page import write_train_page
-from cocoscli.engine.train_plan import TrainPlan
-from cocoscli.engine.trainer import Trainer
-from cocoscli.engine.validation import HeldOut, Judge, warnings
+from cocoscli.engine.training.checkpoint import read_checkpoint, save_checkpoint
+from cocoscli.engine.training.distributed import Processes
+from cocoscli.engine.training.folder import RunFolder
+from cocoscli.engine.training.history import Event, History, read_history
+from cocoscli.engine.training.interrupts import Asked, deferred_signals
+from cocoscli.engine.training.loading import Loaded, TrainingData, load_held_out, load_training
+from cocoscli.engine.training.page import write_train_page
+from cocoscli.engine.training.plan import TrainPlan
+from cocoscli.engine.training.trainer import Trainer
+from cocoscli.engine.training.validation import HeldOut, Judge, warnings
 from cocoscli.errors import CocosError
 
 LOGGED = 10

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from cocoscli.console import duration
-from cocoscli.engine.curves import POINTS, Curve
-from cocoscli.engine.history import Event
-from cocoscli.engine.train_folder import RunFolder
-from cocoscli.engine.train_measures import SECTIONS, Section
-from cocoscli.engine.validation import PANEL_COLUMNS
+from cocoscli.engine.training.curves import POINTS, Curve
+from cocoscli.engine.training.folder import RunFolder
+from cocoscli.engine.training.history import Event
+from cocoscli.engine.training.measures import SECTIONS, Section
+from cocoscli.engine.training.validation import PANEL_COLUMNS
 from cocoscli.recipe import Recipe
 from cocoscli.report import render_page
 

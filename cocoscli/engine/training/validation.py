@@ -16,8 +16,8 @@ from cocoscli.data.conditions import CONDITIONS, preview
 from cocoscli.data.planes import expand
 from cocoscli.data.training import TrainingItem
 from cocoscli.engine.device import autocast
-from cocoscli.engine.loading import Loaded
-from cocoscli.engine.trainer import photo_tensor
+from cocoscli.engine.training.loading import Loaded
+from cocoscli.engine.training.trainer import photo_tensor
 from cocoscli.metrics.correspondence import copy_score, cycle_error, label_transfer
 
 BATCH = 4

@@ -13,8 +13,8 @@ from torch import Tensor
 from cocoscli.data.order import Order
 from cocoscli.data.shards import ShardList, decode_key
 from cocoscli.data.training import SampleReader, TrainingItem
-from cocoscli.engine.distributed import Processes
 from cocoscli.engine.parallel import Batch, read_in_order
+from cocoscli.engine.training.distributed import Processes
 from cocoscli.errors import BadInput, CocosError
 
 BAD_IN_A_ROW = 20

@@ -27,8 +27,8 @@ from torch.nn.utils import parametrize
 
 from cocoscli.data.planes import expand
 from cocoscli.engine.device import autocast
-from cocoscli.engine.distributed import Processes
-from cocoscli.engine.loading import Loaded
+from cocoscli.engine.training.distributed import Processes
+from cocoscli.engine.training.loading import Loaded
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe, Schedule
 
