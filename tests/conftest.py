@@ -176,7 +176,7 @@ def desk(
 
 @pytest.fixture(scope="session")
 def scene_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve generated scenes of 64 px as shards: three of each four to train on."""
+    """Twelve generated scenes of 64 px as shards: ten to train on, two to validate on."""
     folder = tmp_path_factory.mktemp("scenes")
     write_dataset(folder / "dataset", 12, size=64)
     options = "--size 64 --val 0.25 --shard-samples 4 --workers 0 --output shards"
