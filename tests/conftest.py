@@ -57,6 +57,20 @@ class Outcome:
         return self.err.splitlines()
 
 
+def exit_code(patch: pytest.MonkeyPatch, folder: Path, *arguments: object) -> int:
+    """Run `cocos` with these arguments in a folder, in this process."""
+    patch.chdir(folder)
+    patch.setattr(sys, "argv", ["cocos", *map(str, arguments)])
+    patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        app.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 class Desk:
     """A folder with tiny weights in which commands are run in this process."""
 
@@ -97,18 +111,9 @@ class Desk:
 
         Standard output and error hold what the command itself said.
         """
-        self._patch.chdir(self.folder)
-        self._patch.setattr(sys, "argv", ["cocos", *map(str, arguments)])
-        self._patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)
         self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
         self._capture.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
-        try:
-            app.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        code = exit_code(self._patch, self.folder, *arguments)
         out, err = self._capture.readouterr()
         assert "Traceback" not in err
         assert "a fault in cocos itself" not in err, err
@@ -176,12 +181,12 @@ def desk(
 
 @pytest.fixture(scope="session")
 def scene_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve generated scenes of 64 px as shards: three of each four to train on."""
+    """Twelve generated scenes of 64 px as shards: ten to train on, two to validate on."""
     folder = tmp_path_factory.mktemp("scenes")
     write_dataset(folder / "dataset", 12, size=64)
     options = "--size 64 --val 0.25 --shard-samples 4 --workers 0 --output shards"
-    command = [sys.executable, "-m", "cocoscli", "prepare", "dataset", *options.split()]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        assert exit_code(patch, folder, "prepare", "dataset", *options.split()) == 0
     return folder / "shards"
 
 
