@@ -208,7 +208,10 @@ def prepare(
         )
     )
     if not check:
-        console.note(f"{work.total:,} items: a first pass reads them all, a second writes them")
+        passes = (
+            "a first pass reads them all, a second writes them" if plan.compares else "in one pass"
+        )
+        console.note(f"{work.total:,} items: {passes}")
     failed = 0
     for row in console.follow(work.rows, work.total, "items"):
         failed += row["status"] == "failed"

@@ -242,6 +242,8 @@ def check_ids(
     ids: np.ndarray, channels: int, ignore: int | None = IGNORE, source: str = "label map"
 ) -> None:
     """Raise BadInput unless every id is 0..channels-1 or `ignore`; `source` names the file."""
+    if ids.min(initial=0) >= 0 and ids.max(initial=0) < channels:
+        return
     bad = (ids < 0) | (ids >= channels)
     if ignore is not None:
         bad &= ids != ignore

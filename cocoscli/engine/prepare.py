@@ -142,10 +142,9 @@ class Encoder:
     def _encode(self, i: int) -> Encoded:
         path = self.source.photo(i)
         data = read_bytes(path)
-        photo = open_photo(path, data)
-        self.source.check_aspect(i, path, photo.size)
-        photo = fitted(photo, self.encoding.size)
-        sources = self.source.sources(i, photo.size)
+        whole = open_photo(path, data)
+        photo = fitted(whole, self.encoding.size)
+        sources = self.source.aligned(i, path, whole.size, photo.size)
         format = self.encoding.format
         suffix, condition = encode_sources(sources)
         members = {

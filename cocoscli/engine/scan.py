@@ -56,23 +56,29 @@ class Source:
 
     def sources(self, i: int, size: Size | None = None) -> Sources:
         """What item i's condition is made from, ids checked. Raises BadInput."""
-        item = self.item(i)
-        sources = self.layout.sources(item, size, self.colors)
-        if self.channels is not None and "ids" in sources.arrays:
-            check_ids(sources.arrays["ids"], self.channels, self.ignore, source=shown(item))
-        return sources
+        return self._checked(i, self.layout.sources(self.item(i), size, self.colors))
 
-    def check_aspect(self, i: int, photo: Path, size: Size) -> None:
-        """BadInput where a label map cannot be that of its photo, of that size, by its shape."""
+    def aligned(self, i: int, photo: Path, native: Size, size: Size) -> Sources:
+        """`sources` at `size`, for its photo of `native` size.
+
+        Raises BadInput where a label map cannot be that of the photo by its shape.
+        """
         if not self.layout.items_are_labels:
-            return
-        (w, h), (pw, ph) = self.layout.native_size(self.item(i)), size
+            return self.sources(i, size)
+        found = self.layout.sources(self.item(i), None, self.colors)
+        (w, h), (pw, ph) = found.size, native
         if abs(w * ph / (h * pw) - 1) > ASPECT:
             raise BadInput(
                 f"{shown(self.item(i))}: {w}x{h}, but its photo {shown(photo)} is {pw}x{ph}: "
                 "another shape, so they cannot be aligned.",
                 "Crop or export them alike.",
             )
+        return self._checked(i, found.resized(size))
+
+    def _checked(self, i: int, sources: Sources) -> Sources:
+        if self.channels is not None and "ids" in sources.arrays:
+            check_ids(sources.arrays["ids"], self.channels, self.ignore, source=shown(self.item(i)))
+        return sources
 
     def without_item(self) -> Iterator[Path]:
         """Photos, or maps beside photos, that no item goes with."""

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from cocoscli.data.images import image_size, is_image, read_color_table, read_labels, read_photo
+from cocoscli.data.images import (
+    fitted,
+    image_size,
+    is_image,
+    read_color_table,
+    read_labels,
+    read_photo,
+)
 from cocoscli.errors import BadInput
 
 # 2 rows of 3 pixels: red, green, blue; white, grey, black
@@ -171,6 +178,16 @@ def test_size_is_width_and_height(tmp_path):
     assert read_photo(path, (5, 4)).shape == (4, 5, 3)
     nearest = read_photo(path, (6, 4), Image.Resampling.NEAREST)
     np.testing.assert_array_equal(nearest, RGB.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_other_filters_are_pillows_own():
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8))
+    for how in (Image.Resampling.BILINEAR, Image.Resampling.LANCZOS):
+        assert fitted(photo, (50, 20), how).tobytes() == photo.resize((50, 20), how).tobytes()
+    near = np.array(fitted(photo, (50, 20))).astype(int) - photo.resize(
+        (50, 20), Image.Resampling.BICUBIC
+    )
+    assert np.abs(near).max() <= 2  # rounded otherwise, see `resizing`
 
 
 def test_floating_point_is_refused(tmp_path):

@@ -106,6 +106,18 @@ def test_only_the_members_that_are_asked_for(tmp_path):
     assert set(samples.sample(0, ("exemplar.", "meta")).members) == {"exemplar.0.jpg", "meta.json"}
 
 
+def test_the_bytes_are_those_of_tarfile(tmp_path):
+    keys = ["a.png", "x" * 300 + ".png", "folder/" * 30 + "b.png"]
+    with tarfile.open(tmp_path / "theirs.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        for key in keys:
+            for name, data in MEMBERS.items():
+                info = tarfile.TarInfo(f"{encode_key(key)}.{name}")
+                info.size, info.mode = len(key) + len(data), 0o644
+                tar.addfile(info, io.BytesIO(key.encode() + data))
+    ours = shard(tmp_path / "ours.tar", keys)
+    assert ours.read_bytes() == (tmp_path / "theirs.tar").read_bytes()
+
+
 def test_the_same_samples_give_the_same_bytes(tmp_path):
     first, second = (shard(tmp_path / name, PATHS) for name in ("a.tar", "b.tar"))
     os.utime(first, (0, 0))
