@@ -120,7 +120,7 @@ def _forward(points: np.ndarray, origins: np.ndarray) -> np.ndarray:
     for _ in range(ITERATIONS):
         inside = np.nan_to_num(np.clip(found, 0, [width - 1, height - 1])).astype(np.float32)
         x, y = (np.ascontiguousarray(inside[:, i]) for i in (0, 1))
-        sampled = cv2.remap(origins, x, y, cv2.INTER_LINEAR)[:, 0]
+        sampled = cv2.remap(origins, x, y, cv2.INTER_LINEAR)[0]
         sampled = sampled + (found - inside) @ linear.T  # beyond the border: straight on
         found = found + (points - sampled) @ inverse.T
     return found

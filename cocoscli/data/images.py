@@ -79,7 +79,7 @@ def read_bytes(path: Path) -> bytes:
     try:
         _check_file(path)
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise _unreadable(shown(path), error) from error
 
 

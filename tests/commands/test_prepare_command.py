@@ -15,7 +15,6 @@ from PIL import Image
 
 from cocoscli.data.scenes import write_dataset
 from cocoscli.data.shards import ShardWriter
-from cocoscli.engine import preparation
 from cocoscli.engine.shardset import ShardSet
 
 OPTIONS = ("--size", 64, "--workers", 0, "--shard-samples", 2, "--val", 0)
@@ -312,9 +311,8 @@ def test_other_settings_need_overwrite(desk, d):
 # ------------------------------------------------------------------------------------- defaults
 
 
-def test_alone_in_an_empty_folder(desk, monkeypatch):
-    monkeypatch.setattr(preparation, "SCENE_COUNT", 6)
-    outcome = desk.run("prepare", "--workers", 0)
+def test_alone_in_an_empty_folder(desk):
+    outcome = desk.run("prepare", "--workers", 0, "--generate", 6)
     assert outcome.code == 0
     said = " ".join(outcome.err.split())
     assert "6 generated scenes in out/scenes-dataset" in said
@@ -322,7 +320,7 @@ def test_alone_in_an_empty_folder(desk, monkeypatch):
     index = json.loads((desk.folder / "shards/index.json").read_bytes())
     assert index["kind"] == "labels" and index["channels"] == 14
     assert sum(index["counts"].values()) == 6
-    assert desk.run("prepare", "--workers", 0).code == 0
+    assert desk.run("prepare", "--workers", 0, "--generate", 6).code == 0
     assert len(desk.manifest("shards")) == 6
 
 

@@ -103,7 +103,13 @@ def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
 def test_many_processes_are_as_one(bench):
     """Two processes with two readers each, on one shard. Without batch norm: it would need
     SyncBatchNorm, which a CPU has not."""
-    more = ("--data", "shards/train-000000.tar", "--set", "schedule.batch_size=4", "--max-steps", 4)
+    more = ["--data", "shards/train-000000.tar", "--set", "schedule.batch_size=4", "--max-steps", 4]
+    # Adam divides gradients by their size, and would make rounding as large as they are: with this
+    # eps a step is a millionth of the gradient. A low temperature magnifies rounding too.
+    more += ["--set", "model.temperature=1.0"]
+    for name, value in (("lr", "1.0"), ("eps", "1e6")):
+        more += ["--set", f"optimiser.{name}={value}"]
+        more += ["--set", f"optimiser.{name}_discriminator={value}"]
     assert bench.train(*more, output="one", recipe="released").code == 0
     arguments = bench.arguments(*more, "--workers", 2, recipe="released")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]

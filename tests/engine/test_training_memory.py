@@ -14,7 +14,7 @@ from cocoscli.recipe import read_recipe
 
 
 def needed(*changes: str, **machine: object) -> float:
-    recipe = read_recipe("scenes", ("model.width=4", *changes))
+    recipe = read_recipe("scenes", ("model.width=4", "schedule.ema=0.0", *changes))
     return training_bytes(recipe, Machine(device=torch.device("cpu"), **machine))
 
 

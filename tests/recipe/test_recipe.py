@@ -131,7 +131,7 @@ def test_changes_are_made_together_and_in_order(write):
         ("model.width=2.5", "model.width: should be a valid integer, not 2.5"),
         ("model.width=0", "model: width is 0, expected a whole number"),
         ("model.preset=papr", "'deepfashion', not 'papr'"),
-        ("model.mask_mix=true", "model: mask_mix and warp_patch belong to the released form"),
+        ("model.exemplar_mask=true", "model: exemplar_mask belongs to the paper form"),
         ("losses.reg=-1", "losses: reg is -1.0, expected a number from 0 up"),
         ("losses.context_layers.relu9=1", "losses: feature layer 'relu9', expected one of"),
         ("schedule.batch_size=true", "should be a valid integer, not True"),
