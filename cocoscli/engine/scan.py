@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +88,10 @@ class Source:
             yield from self._without_photo()
             return
         base = layout.base(self.root)
-        for path in walk_files(self.root):
-            item = path.is_relative_to(base) and layout.is_item(path, base)
-            if is_image(path) and not item and layout.item_for_photo(path) is None:
+        within = os.path.join(base, "")
+        for path in filter(is_image, walk_files(self.root)):
+            item = str(path).startswith(within) and layout.is_item(path, base)
+            if not item and layout.item_for_photo(path) is None:
                 yield path
 
     def _without_photo(self) -> Iterator[Path]:

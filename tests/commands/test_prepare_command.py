@@ -166,9 +166,9 @@ def test_samples_without_exemplars_are_said(desk, d):
     outcome = prepare(desk, "--exemplars", "identity", "--identity", "scene-000([012])|zz")
     assert outcome.code == 0 and "6 of 6 items: no exemplar" in outcome.err
     outcome = prepare(desk, "--identity", "scene-(000)[012]", output="t")
-    assert said in outcome.err
+    assert said in outcome.err and "6 items: a first pass reads them all" in outcome.err
     alone = prepare(desk, "--exemplars", "none", output="u").err
-    assert "no exemplar" not in alone
+    assert "no exemplar" not in alone and "6 items: in one pass" in alone
 
 
 def test_a_colour_coded_annotation_of_ade20k(desk, d):

@@ -77,7 +77,8 @@ class LabelLayout(Layout):
 
     def _mask_folders(self, name: str) -> Sequence[str]:
         first = ("masks",) if name == "images" else ()
-        return (*first, f"{name}_masks", f"{name.removesuffix('s')}_masks")
+        single = (f"{name.removesuffix('s')}_masks",) if name.endswith("s") else ()
+        return (*first, f"{name}_masks", *single)
 
 
 @dataclass(frozen=True)
