@@ -9,7 +9,6 @@ import sys
 import time
 
 import pytest
-import torch
 import training
 
 from cocoscli.engine.training.interrupts import deferred_signals
@@ -102,14 +101,14 @@ def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
 @pytest.mark.slow
 def test_many_processes_are_as_one(bench):
     """Two processes with two readers each, on one shard. Without batch norm: it would need
-    SyncBatchNorm, which a CPU has not."""
-    more = ["--data", "shards/train-000000.tar", "--set", "schedule.batch_size=4", "--max-steps", 4]
-    # Adam divides gradients by their size, and would make rounding as large as they are: with this
-    # eps a step is a millionth of the gradient. A low temperature magnifies rounding too.
-    more += ["--set", "model.temperature=1.0"]
-    for name, value in (("lr", "1.0"), ("eps", "1e6")):
-        more += ["--set", f"optimiser.{name}={value}"]
-        more += ["--set", f"optimiser.{name}_discriminator={value}"]
+    SyncBatchNorm, which a CPU has not.
+
+    Two steps: a fresh network's gradients are so steep that rounding (2e-7 of its weights) changes
+    the third one's by a few per cent in one process, too. Adam's eps lies above their rounding.
+    """
+    sets = ("schedule.batch_size=4", "optimiser.eps=10.0", "optimiser.eps_discriminator=1e-2")
+    more = ["--data", "shards/train-000000.tar", "--max-steps", 2]
+    more += [word for change in sets for word in ("--set", change)]
     assert bench.train(*more, output="one", recipe="released").code == 0
     arguments = bench.arguments(*more, "--workers", 2, recipe="released")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
@@ -119,13 +118,13 @@ def test_many_processes_are_as_one(bench):
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert told.stderr.count("training from step 0 to") == 1
-    assert told.stderr.count("checkpoint at step 4") == 1  # the first process alone writes
+    assert told.stderr.count("checkpoint at step 2") == 1  # the first process alone writes
     one, many = bench.learned("one"), bench.learned()
     assert one.keys() == many.keys()
     for name, value in one.items():
         if name.startswith(("weights:", "state:model", "state:discriminator")):
-            torch.testing.assert_close(many[name], value, rtol=0, atol=1e-5, msg=name)
+            assert float((many[name] - value).abs().max()) < 1e-5, name
     logged = [[e["terms"] for e in bench.log(o) if e["event"] == "step"] for o in ("one", "run")]
-    assert [len(terms) for terms in logged] == [4, 4]
+    assert [len(terms) for terms in logged] == [2, 2] and "gradient_generator" in logged[0][0]
     for a, b in zip(*logged, strict=True):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
