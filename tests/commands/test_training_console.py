@@ -45,7 +45,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
     shown = Console(
         file=stream, force_terminal=True, width=100, height=40, markup=False, emoji=False,
-        highlight=False, soft_wrap=True, color_system=None,
+        highlight=False, soft_wrap=True, color_system=None, _environ={"TERM": "xterm"},
     )  # fmt: skip
     for module in (console, training_console):
         monkeypatch.setattr(module, "stderr", shown)
