@@ -235,8 +235,8 @@ class NonLocal(nn.Module):
         return x + self.gamma * self.o(attended)
 
 
-def initialise(module: nn.Module) -> None:
-    """Xavier normal, gain 0.02, zero biases: both forms' start (the modulation's offset stays).
+def initialise(module: nn.Module, gain: float = 0.02) -> None:
+    """Xavier normal, zero biases: both forms' start (the modulation's offset stays).
 
     Spectrally normalised weights are set below their norm, whose vectors then follow.
     """
@@ -244,7 +244,7 @@ def initialise(module: nn.Module) -> None:
         if isinstance(child, nn.Conv2d):
             normed = parametrize.is_parametrized(child, "weight")
             name = "parametrizations.weight.original" if normed else "weight"
-            nn.init.xavier_normal_(child.get_parameter(name), gain=0.02)
+            nn.init.xavier_normal_(child.get_parameter(name), gain=gain)
             if child.bias is not None:
                 nn.init.zeros_(child.bias)
     settle_spectral_norm(module)

@@ -12,6 +12,11 @@ from cocosnet.correspondence import Correspondence, ExemplarBank, InputFeatures,
 from cocosnet.generator import PaperGenerator, ReleasedGenerator
 from cocosnet.layers import initialise
 
+PAPER_GAIN = 0.2
+"""Xavier gain where every convolution has spectral norm, in the paper form's generator and
+discriminator. The norm hides the weights' scale from what is computed, but not from Adam: at 0.02
+the first steps turn them so far that the generator's tanh saturates, and stays so."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -60,9 +65,13 @@ class CoCosNet(nn.Module):
         self.generator = generator(config, spectral)
 
     def initialise(self) -> CoCosNet:
-        """Start values for training (Xavier 0.02; the paper form's alpha starts at 1)."""
+        """Start values for training (Xavier 0.02; the paper form's alpha starts at 1).
+
+        The paper form's generator starts at `PAPER_GAIN`.
+        """
         initialise(self)
         if isinstance(self.generator, PaperGenerator):
+            initialise(self.generator, PAPER_GAIN)
             for i in range(len(self.generator.blocks)):
                 bias = self.generator.get_parameter(f"blocks.{i}.style.heads.bias")
                 bias.data[: len(bias) // 2] = 1.0

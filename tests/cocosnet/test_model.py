@@ -295,3 +295,14 @@ def test_training_mode_updates_the_shared_blocks_statistics():
 def test_widths_come_from_the_config():
     narrow, wide = (CoCosNet(presets.paper(3, width=w)) for w in (2, 4))
     assert wide.generator.code.shape[1] == 2 * narrow.generator.code.shape[1] == 64
+
+
+def test_the_paper_forms_generator_starts_with_larger_weights():
+    """Of spectrally normalised weights, whose scale changes no output but Adam's first steps."""
+    model = CoCosNet(PAPER).initialise()
+    conv = "conv_1.parametrizations.weight.original"
+    generator = model.get_parameter(f"generator.blocks.0.{conv}")
+    shared = model.get_parameter(f"correspondence.shared.blocks.0.{conv}")
+    for weight, gain in ((generator, 0.2), (shared, 0.02)):
+        fans = 9 * sum(weight.shape[:2])
+        assert float(weight.std()) == pytest.approx(gain * (2 / fans) ** 0.5, rel=0.1)

@@ -144,6 +144,12 @@ def test_no_shards(desk):
     assert told.code == 1
     assert told.said[0] == "error: no shards: ./shards holds no index.json."
     assert "cocos prepare" in told.said[1]
+    told = desk.run("train", "--data", "nowhere")
+    assert told.code == 1
+    assert (
+        told.said[0]
+        == "error: nowhere: no shards; expected a folder with index.json, or tar files."
+    )
 
 
 def test_weights_of_another_network(bench):

@@ -171,6 +171,11 @@ def _default_data(defaults: list[tuple[str, str, str]]) -> str:
 
 
 def _index_of(data: str) -> ShardIndex:
+    if not is_shards(data):
+        raise CocosError(
+            f"{data}: no shards; expected a folder with {INDEX}, or tar files.",
+            "Run `cocos prepare` first, or give --data 'SHARDS/train-{000000..000009}.tar'.",
+        )
     folder = Path(data) if os.path.isdir(data) else Path(expand_braces(data)[0]).parent
     index = read_index(folder)
     if "kind" not in index.values:

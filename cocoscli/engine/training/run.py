@@ -168,7 +168,7 @@ class TrainingRun:
         if self.plan.minutes:
             left = min(left, 60 * self.plan.minutes - elapsed)
         return self._note(
-            "step", trainer, terms=means, seconds_left=round(left),
+            "step", trainer, terms=means, seconds_left=max(0, round(left)),
             images_per_second=round(self.plan.recipe.schedule.batch_size / seconds, 3),
             memory_mb=round(peak_bytes(self.machine.device) / 1e6),
         )  # fmt: skip

@@ -276,11 +276,12 @@ def masks_given(schedule: Schedule, epoch: float) -> bool:
 
 def _discriminator(config: cocosnet.ModelConfig, seed: int) -> cocosnet.Discriminator:
     from cocosnet.layers import initialise
+    from cocosnet.model import PAPER_GAIN
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
         discriminator = cocosnet.Discriminator(cocosnet.presets.discriminator(config))
-        initialise(discriminator)
+        initialise(discriminator, PAPER_GAIN if config.form == "paper" else 0.02)
     return discriminator
 
 
