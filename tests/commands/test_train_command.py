@@ -163,7 +163,7 @@ def test_weights_of_another_network(bench):
 def test_a_training_that_does_not_fit_the_memory(bench, monkeypatch):
     monkeypatch.setattr(training_memory, "available_bytes", lambda device: 1e8)
     told = bench.train()
-    assert told.code == 1 and "takes about 0.5 GB, this machine has 0.1 GB" in told.err
+    assert told.code == 1 and "takes about 1.0 GB, this machine has 0.1 GB" in told.err
     assert "--accumulate N" in told.err and "schedule.batch_size=1" in told.err
 
 

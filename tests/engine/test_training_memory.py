@@ -37,7 +37,7 @@ def test_what_saves_memory_counts(machine):
 def test_what_does_not_fit_is_said_with_what_would(monkeypatch):
     monkeypatch.setattr(training_memory, "available_bytes", lambda device: 1e6)
     recipe = read_recipe("scenes", ("model.width=4",))
-    with pytest.raises(CocosError, match=r"takes about 0\.\d GB, this machine has 0\.0 GB") as told:
+    with pytest.raises(CocosError, match=r"takes about 2\.\d GB, this machine has 0\.0 GB") as told:
         check_memory(recipe, Machine(device=torch.device("cpu")))
     for way in ("--accumulate", "--recompute", "--set schedule.batch_size=2"):
         assert way in told.value.hint
