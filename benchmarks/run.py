@@ -138,6 +138,14 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def print_report(report: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report, indent=1))
+    else:
+        for name, value in report.items():
+            print(f"{name:28} {value}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=4)
@@ -154,11 +162,7 @@ def main() -> None:
         path = Path(folder) / "weights.safetensors"
         make_weights(path)
         report = measure(path, args.inputs, args.repeats)
-    if args.json:
-        print(json.dumps(report, indent=1))
-    else:
-        for name, value in report.items():
-            print(f"{name:28} {value}")
+    print_report(report, args.json)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from cocosnet import losses, matching
 from cocosnet.features import random_features
 from cocosnet.training import Batch, Pass, discriminator_terms, generator_terms, weighted
 from reference import dense_attention
-from run import cpu_name, own_peak
+from run import cpu_name, own_peak, print_report
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -169,11 +169,7 @@ def main() -> None:
         report |= {f"{name}_{key}": figures[key] for key in ("seconds", "peak_mb")}
     report["time_ratio"] = round(report["cocos_seconds"] / report["reference_seconds"], 3)
     report["memory_ratio"] = round(report["cocos_peak_mb"] / report["reference_peak_mb"], 3)
-    if args.json:
-        print(json.dumps(report, indent=1))
-    else:
-        for name, value in report.items():
-            print(f"{name:20} {value}")
+    print_report(report, args.json)
 
 
 if __name__ == "__main__":

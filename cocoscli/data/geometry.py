@@ -100,7 +100,7 @@ def warp(item: Aligned, origins: np.ndarray) -> Aligned:
 
     Photos are interpolated and mirrored at their border; planes are taken from the nearest pixel.
     """
-    x, y = (np.ascontiguousarray(origins[..., i], np.float32) for i in (0, 1))
+    x, y = _axes(origins)
 
     def interpolated(photo: np.ndarray) -> np.ndarray:
         return cv2.remap(photo, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
@@ -119,8 +119,7 @@ def _forward(points: np.ndarray, origins: np.ndarray) -> np.ndarray:
     found = (points.astype(np.float64) - offset) @ inverse.T
     for _ in range(ITERATIONS):
         inside = np.nan_to_num(np.clip(found, 0, [width - 1, height - 1])).astype(np.float32)
-        x, y = (np.ascontiguousarray(inside[:, i]) for i in (0, 1))
-        sampled = cv2.remap(origins, x, y, cv2.INTER_LINEAR)[0]
+        sampled = cv2.remap(origins, *_axes(inside), cv2.INTER_LINEAR)[0]
         sampled = sampled + (found - inside) @ linear.T  # beyond the border: straight on
         found = found + (points - sampled) @ inverse.T
     return found
@@ -164,5 +163,10 @@ def identity(size: Size) -> np.ndarray:
 
 def chained(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Origins of the warp `first` followed by the warp `second`."""
-    x, y = (np.ascontiguousarray(second[..., i]) for i in (0, 1))
-    return cv2.remap(first, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(first, *_axes(second), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of (..., 2), each as OpenCV takes it."""
+    x, y = (np.ascontiguousarray(points[..., i], np.float32) for i in (0, 1))
+    return x, y

@@ -33,12 +33,12 @@ class ConditionReader:
     def read_sample(self, sample: Sample, size: Size | None) -> np.ndarray:
         """The same from a shard's sample. Raises BadInput."""
         name = decode_key(sample.key)
-        members = {suffix.partition(".")[0]: (suffix, d) for suffix, d in sample.members.items()}
+        members = sample.by_name()
         if "condition" not in members or "image" not in members:
             raise BadInput(f"{name}: a sample without image or condition.", "Prepare it again.")
         suffix, data = members["condition"]
         kind, path = self.layout.kind, Path(name)
-        sources = decode_sources(kind, suffix.partition(".")[2], data, source=name)
+        sources = decode_sources(kind, suffix, data, source=name)
         size = size or sources.size
         photo = None
         if sources.needs_photo:

@@ -65,6 +65,11 @@ class Sample:
     def nbytes(self) -> int:
         return sum(len(data) for data in self.members.values())
 
+    def by_name(self) -> dict[str, tuple[str, bytes]]:
+        """The members by what they are: `exemplar.0` -> (`jpg`, its bytes)."""
+        split = ((suffix.rpartition("."), data) for suffix, data in self.members.items())
+        return {name: (suffix, data) for (name, _, suffix), data in split}
+
 
 class ShardWriter:
     """Writes one shard; the same samples in the same order give the same bytes."""

@@ -165,10 +165,7 @@ class _Members:
 
     def __init__(self, sample: Sample) -> None:
         self.key = decode_key(sample.key)
-        self._members = {}
-        for suffix, data in sample.members.items():
-            name, _, tail = suffix.rpartition(".")
-            self._members[name] = (tail, data)
+        self._members = sample.by_name()
 
     @property
     def exemplars(self) -> list[int]:

@@ -55,6 +55,27 @@ def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def is_inside(folder: Path, target: Path) -> bool:
+    """Whether the folder that a target lies in (the deepest there is) is below an output folder."""
+    place = next(parent for parent in target.parents if parent.exists())
+    return place.resolve().is_relative_to(folder.resolve())
+
+
+def write_inside(folder: Path, name: str, data: bytes) -> Path:
+    """Write a file of an output folder that appears only whole -> where it is.
+
+    `name` is relative to the folder. Raises CocosError for a target that a symbolic link leads out
+    of it, OSError where the storage fails.
+    """
+    target = folder / name
+    if not is_inside(folder, target):
+        raise CocosError(f"{shown(target)}: a link leads out of the output folder.", "Remove it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(target, folder / TEMPORARY) as file:
+        file.write(data)
+    return target
+
+
 def take_lock(folder: Path) -> IO[str]:
     """Hold an output folder, which has its private one, until the file is closed.
 

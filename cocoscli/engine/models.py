@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import math
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -56,26 +58,22 @@ def load_weights(path: Path, device: torch.device) -> Weights:
 def newest_weights(kind: str | None, channels: int | None) -> Path | None:
     """The newest training run's weights for conditions of a kind (and so many planes); None where
     the kind is not known or no run in ./runs fits."""
-    for run in reversed(numbered_runs()):
-        path = run / WEIGHTS
-        if kind is None or not path.is_file():
-            continue
-        try:
-            condition = cocosnet.read_header(path).condition
-        except cocosnet.WeightsError:
-            continue
-        if condition.kind == kind and channels in (None, condition.channels):
-            return path
-    return None
+    return _first_fitting((r / WEIGHTS for r in reversed(numbered_runs())), kind, channels)
 
 
 def bundled_weights(kind: str | None, channels: int | None) -> Path | None:
     """The weights shipped for conditions of a kind (and so many planes); None where none are."""
     folder = Path(str(resources.files("cocoscli"))) / "weights"
-    for path in sorted(folder.glob("*.safetensors")):
-        condition = cocosnet.read_header(path).condition
-        if condition.kind == kind and channels in (None, condition.channels):
-            return path
+    return _first_fitting(sorted(folder.glob("*.safetensors")), kind, channels)
+
+
+def _first_fitting(paths: Iterable[Path], kind: str | None, channels: int | None) -> Path | None:
+    """The first that is a checkpoint for such conditions."""
+    for path in paths:
+        with suppress(cocosnet.WeightsError):
+            condition = cocosnet.read_header(path).condition
+            if condition.kind == kind and channels in (None, condition.channels):
+                return path
     return None
 
 

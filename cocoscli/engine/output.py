@@ -25,10 +25,11 @@ from cocoscli.data.wording import shown
 from cocoscli.engine.files import (
     PRIVATE,
     TEMPORARY,
+    is_inside,
     safe_name,
     storage_error,
     take_lock,
-    whole_file,
+    write_inside,
 )
 from cocoscli.engine.manifest import MANIFEST, read_manifest, repair, result_file, rewrite
 from cocoscli.errors import CocosError
@@ -125,7 +126,7 @@ class OutputFolder:
         for row in read_manifest(self.path):
             if name := result_file(row):
                 result = self.path / safe_name(name)
-                if result.is_file() and self._inside(result):
+                if result.is_file() and is_inside(self.path, result):
                     result.unlink()
         if (self.path / SHARDS_DONE).exists():
             remove_shards(self.path)
@@ -133,25 +134,13 @@ class OutputFolder:
         for record in (MANIFEST, SHARDS_DONE):
             (self.path / record).unlink(missing_ok=True)
 
-    def _inside(self, target: Path) -> bool:
-        """Whether the folder that a target lies in (the deepest there is) is below this one."""
-        folder = next(parent for parent in target.parents if parent.exists())
-        return folder.resolve().is_relative_to(self.path.resolve())
-
     def write(self, name: str, data: bytes) -> str:
         """Write a file that appears only whole; -> its sha256.
 
         `name` is relative to the folder. Raises CocosError for a target that a symbolic link leads
         out of it, OSError where the storage fails.
         """
-        target = self.path / name
-        if not self._inside(target):
-            raise CocosError(
-                f"{shown(target)}: a link leads out of the output folder.", "Remove it."
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(target, self.path / TEMPORARY) as file:
-            file.write(data)
+        write_inside(self.path, name, data)
         return hashlib.sha256(data).hexdigest()
 
     def append(self, row: Mapping[str, Any]) -> None:

@@ -87,7 +87,7 @@ class _Page:
     _written: set[str] = field(default_factory=set)
 
     def row(self, sample: Sample) -> Row:
-        meta, members = _meta(sample), _by_name(sample)
+        meta, members = _meta(sample), sample.by_name()
         photo = self._photo(meta["key"], members["image"])
         pictures: list[Picture | None] = [photo, self._condition(meta, members)]
         for n, exemplar in enumerate(meta["exemplars"][: self.shown]):
@@ -117,12 +117,6 @@ class _Page:
     def _write(self, name: str, pixels: np.ndarray) -> None:
         self._written.add(name)
         self.output.write(name, thumbnail(pixels))
-
-
-def _by_name(sample: Sample) -> dict[str, tuple[str, bytes]]:
-    """`exemplar.0` -> (`jpg`, its bytes)."""
-    split = ((suffix.rpartition("."), data) for suffix, data in sample.members.items())
-    return {name: (suffix, data) for (name, _, suffix), data in split}
 
 
 def _within(size: Size) -> Size:

@@ -22,6 +22,7 @@ from cocoscli.engine.device import autocast
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.items import ExemplarImage, Item, PairReader
 from cocoscli.engine.results import Packed
+from cocoscli.engine.tensors import photo_tensor, to_uint8
 from cocoscli.errors import BadInput
 
 BANK_BYTES = 2**29
@@ -160,8 +161,8 @@ class Translation(Work[Item, Rendered]):
 
     def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
         """An exemplar alone, as a bank of one."""
-        photo = torch.from_numpy(image.photo).to(self.rendering.device)
-        y = (photo.permute(2, 0, 1)[None].float() / 127.5 - 1).contiguous()
+        photo = torch.from_numpy(image.photo)[None]
+        y = photo_tensor(photo, self.rendering.device).contiguous()
         condition = None if image.condition is None else self._planes([image.condition])
         with torch.inference_mode(), autocast(self.rendering.precision, self.rendering.device):
             return self.model.encode_exemplar(y, condition)
@@ -203,9 +204,3 @@ class Translation(Work[Item, Rendered]):
             return {}
         photo = self.reader.exemplars.read(j).photo
         return {thumb_name(self.reader.exemplars.names[j], "exemplar"): thumbnail(photo)}
-
-
-def to_uint8(images: Tensor) -> np.ndarray:
-    """(B,3,H,W), -1..1 -> (B,H,W,3) uint8, rounded."""
-    scaled = (images.float().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

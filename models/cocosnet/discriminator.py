@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocosnet.config import DiscriminatorConfig
-from cocosnet.layers import NonLocal, add_spectral_norm, leaky
+from cocosnet.layers import GAIN, PAPER_GAIN, NonLocal, add_spectral_norm, initialise, leaky
 
 WIDEST = 512
 
@@ -49,6 +49,11 @@ class Discriminator(nn.Module):
             else:
                 add_spectral_norm(scale.attention)  # type: ignore[arg-type]
                 add_spectral_norm(scale.convs[1:4])  # type: ignore[index,arg-type]
+
+    def initialise(self) -> Discriminator:
+        """Start values for training, as the model's generator has them."""
+        initialise(self, PAPER_GAIN if self.config.spectral_ends else GAIN)
+        return self
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> list[list[Tensor]]:
         """image (B,3,H,W), -1..1; condition (B,K,H,W) where the config has one.

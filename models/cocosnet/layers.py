@@ -235,7 +235,15 @@ class NonLocal(nn.Module):
         return x + self.gamma * self.o(attended)
 
 
-def initialise(module: nn.Module, gain: float = 0.02) -> None:
+GAIN = 0.02
+"""Xavier gain of start values, the release's."""
+PAPER_GAIN = 0.2
+"""The same where every convolution has spectral norm, in the paper form's generator and
+discriminator. The norm hides the weights' scale from what is computed, but not from Adam: at 0.02
+the first steps turn them so far that the generator's tanh saturates, and stays so."""
+
+
+def initialise(module: nn.Module, gain: float = GAIN) -> None:
     """Xavier normal, zero biases: both forms' start (the modulation's offset stays).
 
     Spectrally normalised weights are set below their norm, whose vectors then follow.

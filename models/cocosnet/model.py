@@ -10,12 +10,7 @@ from torch import Tensor, nn
 from cocosnet.config import MINIMUM, MULTIPLE, ConditionSchema, ModelConfig
 from cocosnet.correspondence import Correspondence, ExemplarBank, InputFeatures, Match
 from cocosnet.generator import PaperGenerator, ReleasedGenerator
-from cocosnet.layers import initialise
-
-PAPER_GAIN = 0.2
-"""Xavier gain where every convolution has spectral norm, in the paper form's generator and
-discriminator. The norm hides the weights' scale from what is computed, but not from Adam: at 0.02
-the first steps turn them so far that the generator's tanh saturates, and stays so."""
+from cocosnet.layers import GAIN, PAPER_GAIN, initialise
 
 
 @dataclass(frozen=True)
@@ -69,9 +64,10 @@ class CoCosNet(nn.Module):
 
         The paper form's generator starts at `PAPER_GAIN`.
         """
-        initialise(self)
-        if isinstance(self.generator, PaperGenerator):
-            initialise(self.generator, PAPER_GAIN)
+        paper = isinstance(self.generator, PaperGenerator)
+        initialise(self.correspondence)
+        initialise(self.generator, PAPER_GAIN if paper else GAIN)
+        if paper:
             for i in range(len(self.generator.blocks)):
                 bias = self.generator.get_parameter(f"blocks.{i}.style.heads.bias")
                 bias.data[: len(bias) // 2] = 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import json
 import shutil
 import sys
@@ -246,13 +245,6 @@ def test_dry_run_writes_nothing(desk, d):
     outcome = prepare(desk, "--dry-run", "--json")
     assert outcome.code == 0 and json.loads(outcome.out)["items"] == 6
     assert listing(desk.folder) == before
-
-
-@pytest.fixture
-def swept():
-    """What a stopped run left in memory is gone before the next test."""
-    yield
-    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import io
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from stopping import stop_at
 
 from cocoscli.data.shards import (
     Sample,
@@ -280,22 +280,6 @@ def test_overwrite_leaves_nothing_of_the_other_format(desk):
 # --------------------------------------------------------------------------------- stopped runs
 
 
-def stop_at(patch, owner, name: str, call: int, error: BaseException, after: bool) -> None:
-    """Raise from the given call of a function, before or after it did its work."""
-    original, calls = getattr(owner, name), iter(range(10_000))
-
-    def stopping(*arguments, **named):
-        due = next(calls) == call
-        if due and not after:
-            raise error
-        result = original(*arguments, **named)
-        if due:
-            raise error
-        return result
-
-    patch.setattr(owner, name, stopping)
-
-
 PLACES = [
     (ShardWriter, "add", 0, False),
     (ShardWriter, "add", 4, False),
@@ -305,13 +289,6 @@ PLACES = [
     (ShardSet, "_record", 1, True),
     (ShardSet, "finish", 0, False),
 ]
-
-
-@pytest.fixture
-def swept():
-    """What a stopped run left in memory is gone before the next test."""
-    yield
-    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from stopping import stop_at
 
 from cocoscli.data.references import read_references
 from cocoscli.data.scenes import write_dataset
@@ -178,22 +179,6 @@ def test_splits_of_folders_are_kept(scenes, tmp_path):
 # --------------------------------------------------------------------------------- stopped runs
 
 
-def stop_at(patch, owner, name: str, call: int, error: BaseException, after: bool = False) -> None:
-    """Raise from the given call of a function, before or after it did its work."""
-    original, calls = getattr(owner, name), iter(range(10_000))
-
-    def stopping(*arguments, **named):
-        due = next(calls) == call
-        if due and not after:
-            raise error
-        result = original(*arguments, **named)
-        if due:
-            raise error
-        return result
-
-    patch.setattr(owner, name, stopping)
-
-
 PLACES = [
     (ShardWriter, "add", 0, False),
     (ShardWriter, "add", 6, False),
@@ -204,13 +189,6 @@ PLACES = [
     (ShardSet, "_commit", 2, False),
     (shardset, "_OpenShard", 2, False),
 ]
-
-
-@pytest.fixture
-def swept():
-    """What a stopped run left in memory is gone before the next test."""
-    yield
-    gc.collect()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -12,8 +12,9 @@ from PIL import Image
 from training import RECIPES
 
 from cocoscli.data.training import TrainingItem
+from cocoscli.engine.tensors import to_uint8
 from cocoscli.engine.training.trainer import new_model
-from cocoscli.engine.training.validation import COPYING, HeldOut, Judge, _sheet, to_pixels, warnings
+from cocoscli.engine.training.validation import COPYING, HeldOut, Judge, _sheet, warnings
 from cocoscli.recipe import read_recipe
 
 CPU = torch.device("cpu")
@@ -81,7 +82,7 @@ def test_a_sheet_by_hand():
 
 def test_pixels():
     image = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0]).expand(3, 1, 5)
-    assert to_pixels(image)[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    assert to_uint8(image[None])[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import IO, Any
 import tomli_w
 
 from cocoscli.data.wording import shown
-from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, take_lock, whole_file
+from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, take_lock, write_inside
 from cocoscli.engine.training.checkpoint import checkpoints, remove_temporaries
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe, difference
@@ -88,14 +88,10 @@ class RunFolder:
 
     def write(self, name: str, data: bytes) -> Path:
         """Write a file that appears only whole. Raises CocosError."""
-        target = self.path / name
         try:
-            target.parent.mkdir(exist_ok=True)
-            with whole_file(target, self.path / TEMPORARY) as file:
-                file.write(data)
+            return write_inside(self.path, name, data)
         except OSError as error:
-            raise storage_error(target, error) from None
-        return target
+            raise storage_error(self.path / name, error) from None
 
     def close(self) -> None:
         if self._lock is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cocoscli.data.order import Order
-from cocoscli.data.shards import ShardList, decode_key
+from cocoscli.data.shards import ShardList
 from cocoscli.data.training import SampleReader, TrainingItem
 from cocoscli.engine.parallel import Batch, read_in_order
 from cocoscli.engine.training.distributed import Processes
@@ -129,7 +129,7 @@ def load_held_out(
             continue
     if not real:
         raise CocosError(
-            f"{decode_key(shards.sample(0).key)}: no held-out sample can be read.",
+            f"{shards.key(0)}: no held-out sample can be read.",
             "Prepare the shards again.",
         )
     return real, bent

@@ -25,6 +25,7 @@ from cocoscli.data.training import SampleReader
 from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.features import LossFeatures, loss_features
 from cocoscli.engine.models import RUNS, bundled_weights, load_for_training, numbered_runs
+from cocoscli.engine.plan import SHARDS
 from cocoscli.engine.training.checkpoint import checkpoints
 from cocoscli.engine.training.distributed import Processes
 from cocoscli.engine.training.folder import read_record
@@ -33,7 +34,7 @@ from cocoscli.engine.training.trainer import Machine, new_model
 from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe import Recipe, read_recipe, recipe_names
 
-SHARDS = "shards"
+PREPARE = "Run `cocos prepare` first, or give --data 'SHARDS/train-{000000..000009}.tar'."
 CPU_MINUTES = 10.0
 """How long a CPU trains where nothing else is said."""
 
@@ -161,22 +162,19 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
 
 
 def _default_data(defaults: list[tuple[str, str, str]]) -> str:
-    if not is_shards(SHARDS):
-        raise CocosError(
-            f"no shards: ./{SHARDS} holds no {INDEX}.",
-            "Run `cocos prepare` first, or give --data 'SHARDS/train-{000000..000009}.tar'.",
-        )
-    defaults.append(("data", f"./{SHARDS}", "--data"))
-    return SHARDS
+    data = str(SHARDS)
+    if not is_shards(data):
+        raise CocosError(f"no shards: ./{data} holds no {INDEX}.", PREPARE)
+    defaults.append(("data", f"./{data}", "--data"))
+    return data
 
 
 def _index_of(data: str) -> ShardIndex:
     if not is_shards(data):
         raise CocosError(
-            f"{data}: no shards; expected a folder with {INDEX}, or tar files.",
-            "Run `cocos prepare` first, or give --data 'SHARDS/train-{000000..000009}.tar'.",
+            f"{data}: no shards; expected a folder with {INDEX}, or tar files.", PREPARE
         )
-    folder = Path(data) if os.path.isdir(data) else Path(expand_braces(data)[0]).parent
+    folder = _folder_of(data)
     index = read_index(folder)
     if "kind" not in index.values:
         raise CocosError(
@@ -186,13 +184,17 @@ def _index_of(data: str) -> ShardIndex:
     return index
 
 
+def _folder_of(data: str) -> Path:
+    return Path(data) if os.path.isdir(data) else Path(expand_braces(data)[0]).parent
+
+
 def _held_out(
     options: TrainOptions, data: str, index: ShardIndex, training: Sequence[Path]
 ) -> list[Path]:
     """The shards to validate on. Raises CocosError where there are none."""
     if options.val is not None:
         return find_shards(options.val, "val")
-    folder = Path(data) if os.path.isdir(data) else training[0].parent
+    folder = _folder_of(data)
     names = [row["name"] for row in index.values["shards"] if row["split"] in ("val", "test")]
     paths = [folder / name for name in names if folder / name not in training]
     if not paths:

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
-from cocoscli.data.planes import expand
 from cocoscli.engine.device import autocast
+from cocoscli.engine.tensors import condition_tensor, photo_tensor
 from cocoscli.engine.training.distributed import Processes
 from cocoscli.engine.training.loading import Loaded
 from cocoscli.errors import CocosError
@@ -150,9 +150,7 @@ class Trainer:
         )
 
     def _planes(self, arrays: Tensor) -> Tensor:
-        condition = self.model.condition
-        arrays = arrays.to(self.machine.device, non_blocking=True)
-        return expand(arrays, condition.kind, condition.channels)
+        return condition_tensor(arrays, self.model.condition, self.machine.device)
 
     def _noise(self, loaded: Loaded, like: Tensor) -> Tensor:
         """What stands for the exemplars' masks after warm-up (Appendix E), a seed a sample."""
@@ -275,14 +273,9 @@ def masks_given(schedule: Schedule, epoch: float) -> bool:
 
 
 def _discriminator(config: cocosnet.ModelConfig, seed: int) -> cocosnet.Discriminator:
-    from cocosnet.layers import initialise
-    from cocosnet.model import PAPER_GAIN
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed + 1)
-        discriminator = cocosnet.Discriminator(cocosnet.presets.discriminator(config))
-        initialise(discriminator, PAPER_GAIN if config.form == "paper" else 0.02)
-    return discriminator
+        return cocosnet.Discriminator(cocosnet.presets.discriminator(config)).initialise()
 
 
 def new_model(recipe: Recipe, seed: int) -> cocosnet.CoCosNet:
@@ -290,12 +283,6 @@ def new_model(recipe: Recipe, seed: int) -> cocosnet.CoCosNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return cocosnet.CoCosNet(recipe.model, recipe.condition).initialise()
-
-
-def photo_tensor(pixels: Tensor, device: torch.device) -> Tensor:
-    """(B,H,W,3) uint8 -> (B,3,H,W), -1..1."""
-    pixels = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
-    return pixels.float() / 127.5 - 1
 
 
 def _detached(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import cocosnet
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from cocoscli.data.conditions import CONDITIONS, preview
-from cocoscli.data.planes import expand
+from cocoscli.data.encoding import encode_image
 from cocoscli.data.training import TrainingItem
 from cocoscli.engine.device import autocast
+from cocoscli.engine.tensors import condition_tensor, photo_tensor, to_uint8
 from cocoscli.engine.training.loading import Loaded
-from cocoscli.engine.training.trainer import photo_tensor
 from cocoscli.metrics.correspondence import copy_score, cycle_error, label_transfer
 
 BATCH = 4
@@ -105,29 +103,23 @@ class Judge:
             return model(self._planes(model, batch.condition), exemplar, given)
 
     def _planes(self, model: cocosnet.CoCosNet, arrays: Tensor) -> Tensor:
-        schema = model.condition
-        return expand(arrays.to(self.device), schema.kind, schema.channels)
+        return condition_tensor(arrays, model.condition, self.device)
 
     @torch.inference_mode()
     def panels(self, model: cocosnet.CoCosNet) -> bytes:
         """A JPEG: a row a sample, `PANEL_COLUMNS` across."""
-        rows = []
+        rows: list[list[np.ndarray]] = []
         for batch, out in self._run(model, self.samples.real[:PANELS]):
-            for i in range(len(batch.keys)):
-                rows.append([
-                    preview(batch.condition[i].numpy(), model.condition.kind),
-                    batch.exemplar[i].numpy(),
-                    to_pixels(out.warped[i]),
-                    to_pixels(out.image[i]),
-                    batch.photo[i].numpy(),
-                ])  # fmt: skip
-        return _jpeg(_sheet(rows))
-
-
-def to_pixels(image: Tensor) -> np.ndarray:
-    """(3,H,W), -1..1 -> (H,W,3) uint8."""
-    scaled = (image.float().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().byte().permute(1, 2, 0).cpu().numpy()
+            kind = model.condition.kind
+            columns = (
+                (preview(array, kind) for array in batch.condition.numpy()),
+                batch.exemplar.numpy(),
+                to_uint8(out.warped),
+                to_uint8(out.image),
+                batch.photo.numpy(),
+            )
+            rows += map(list, zip(*columns, strict=True))
+        return encode_image(_sheet(rows), "jpg", 90)
 
 
 def _sheet(rows: list[list[np.ndarray]]) -> np.ndarray:
@@ -141,15 +133,6 @@ def _sheet(rows: list[list[np.ndarray]]) -> np.ndarray:
             top, left = y * (height + GAP), x * (width + GAP)
             sheet[top : top + height, left : left + width] = picture
     return sheet
-
-
-def _jpeg(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
-
-
-Remedy = Callable[[dict[str, float]], str | None]
 
 
 def warnings(figures: dict[str, float], terms: dict[str, float], weight: float) -> Iterator[str]:
