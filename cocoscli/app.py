@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -60,8 +61,18 @@ app.command()(demo)
 app.add_typer(weights.app, name="weights")
 
 
-def _interrupt(*_: object) -> NoReturn:
+def _interrupt(_: int, frame: FrameType | None) -> NoReturn:
+    """Stop the command; at once while modules load, whose C++ would abort on an exception."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            _say_interrupted()
+            os._exit(INTERRUPTED)
+        frame = frame.f_back
     raise KeyboardInterrupt
+
+
+def _say_interrupted() -> None:
+    console.note("interrupted: the same command goes on from here")
 
 
 def main() -> NoReturn:
@@ -70,7 +81,8 @@ def main() -> NoReturn:
     0 all done, 1 could not start or failed, 2 usage, 3 finished with failed items,
     130 interrupted.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         code = app(standalone_mode=False)
     except CocosError as error:
@@ -98,7 +110,7 @@ def main() -> NoReturn:
         )
         code = 1
     if code == INTERRUPTED:  # Typer returns it too
-        console.note("interrupted: the same command goes on from here")
+        _say_interrupted()
     sys.exit(code if isinstance(code, int) else 0)
 
 

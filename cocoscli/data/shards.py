@@ -15,6 +15,7 @@ ever unpickled.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -118,8 +119,16 @@ def expand_braces(spec: str) -> list[str]:
     return [name for choice in choices for name in expand_braces(f"{before}{choice}{after}")]
 
 
+def _globbed(name: str) -> list[Path]:
+    """The shards that a name with * matches, in order; the name itself where there is none."""
+    path = Path(name)
+    if path.exists() or "*" not in path.name:
+        return [path]
+    return sorted(path.parent.glob(glob.escape(path.name).replace("[*]", "*"))) or [path]
+
+
 def is_shards(spec: str) -> bool:
-    """Whether INPUTS names shards: a tar file, a brace range of them, or a folder with an index."""
+    """Whether INPUTS names shards: tar files, by braces or *, or a folder with an index."""
     if spec.endswith(".tar"):
         return True
     return os.path.isdir(spec) and os.path.isfile(os.path.join(spec, INDEX))
@@ -133,7 +142,7 @@ def find_shards(spec: str, split: str = "val") -> list[Path]:
     if os.path.isdir(spec):
         names = read_index(Path(spec)).shards(split)
         return [Path(spec) / name for name in names]
-    paths = [Path(name) for name in expand_braces(spec)]
+    paths = [path for name in expand_braces(spec) for path in _globbed(name)]
     if missing := [path for path in paths if not path.is_file()]:
         beside = sorted(p.name for p in missing[0].parent.glob("*.tar"))[:5]
         found = f"its folder holds {', '.join(beside)}" if beside else "no .tar is in its folder"

@@ -256,6 +256,21 @@ def test_a_range_that_runs_backwards_names_no_shards(tmp_path):
         ShardList(find_shards(f"{tmp_path}/val-{{000003..000001}}.tar"))
 
 
+def test_wildcards_name_the_shards_that_are_there(tmp_path):
+    odd = tmp_path / "a[1]"
+    odd.mkdir()
+    for name in ("train-000001.tar", "train-000000.tar", "val-000000.tar"):
+        (odd / name).write_bytes(b"")
+    names = [path.name for path in find_shards(f"{odd}/train-*.tar")]
+    assert names == ["train-000000.tar", "train-000001.tar"]
+    assert [p.name for p in find_shards(f"{odd}/{{train,val}}-*0.tar")] == [
+        "train-000000.tar",
+        "val-000000.tar",
+    ]
+    with pytest.raises(CocosError, match=r"test-\*\.tar: no such shard.*holds train-000000"):
+        find_shards(f"{odd}/test-*.tar")
+
+
 # ---------------------------------------------------------------------------------- index.json
 
 ROW = {"name": "val-000000.tar", "split": "val", "samples": 1, "bytes": 1, "sha256": ""}
