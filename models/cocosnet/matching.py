@@ -91,7 +91,7 @@ def _warp_strip(tiles: Tiles, strip: tuple[int, int], table: Tensor) -> tuple[Te
 
 def _exp(logits: Tensor) -> Tensor:
     """exp in place, 0 where negligible."""
-    return F.threshold_(logits, NEGLIGIBLE, -torch.inf).exp_()
+    return F.threshold(logits, NEGLIGIBLE, -torch.inf, inplace=True).exp_()
 
 
 class _Running:

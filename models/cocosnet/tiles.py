@@ -18,7 +18,7 @@ from cocosnet.descriptors import Side
 STRIP_ROWS = 16
 """Rows of the query grid a strip."""
 TILE_ELEMENTS = 2**18
-"""Correlations of a tile on a CPU, where it is to stay in the cache (1 MB in fp32); at least two key
+"""Correlations of a tile on a CPU, which is to stay in the cache (1 MB in fp32); at least two key
 rows', so that memory grows with the area of a grid and not with its square."""
 ACCELERATED = 256
 """How many times more elsewhere."""
