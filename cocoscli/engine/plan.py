@@ -14,6 +14,7 @@ import cocoscli
 from cocoscli.data.colors import read_color_table
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.filelist import FileList
+from cocoscli.data.images import is_image
 from cocoscli.data.inputs import Inputs, ShardInputs, list_inputs, open_shards
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.layouts.layout import Layout
@@ -30,6 +31,7 @@ from cocoscli.data.pairs import (
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import mask_name, write_scenes
 from cocoscli.data.shards import is_shards, read_index
+from cocoscli.data.walking import walk_files
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
@@ -50,7 +52,7 @@ from cocoscli.engine.models import (
     text_sha256,
     untrained_weights,
 )
-from cocoscli.errors import CocosError, UsageError
+from cocoscli.errors import BadInput, CocosError, UsageError
 
 SCENES = Path("out/scenes")
 """Where generated inputs go when none are given."""
@@ -58,6 +60,8 @@ SCENE_COUNT = 8
 SCENES_KIND = "labels"
 SHARDS = Path("shards")
 """Where `cocos prepare` writes when it is not told."""
+VIA = ("auto", "condition", "photo")
+"""What inputs may be matched by; see `_as_photos`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,10 @@ class PairOptions:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    via: str = "condition"
+    """What inputs are matched by, one of `VIA`."""
+    input_condition: Path | None = None
+    """Where the conditions of inputs that are photos are, for networks that take both."""
     dry_run: bool = False
     """Nothing is written, so scenes are named and not generated."""
 
@@ -121,6 +129,8 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     layout_name = options.layout
     if layout_name is not None and layout_name not in LAYOUTS:
         raise UsageError(f"--layout {layout_name}: expected one of {', '.join(LAYOUTS)}.")
+    if options.via not in VIA:
+        raise UsageError(f"--via {options.via}: expected one of {', '.join(VIA)}.")
     if not Path(options.exemplar).exists():
         find_exemplars(options.exemplar, LAYOUTS["edges"])  # says so before weights are read
     weights = _weights(options, device, defaults)
@@ -133,7 +143,11 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     check_layout(layout, kind, model.config)
     size_text = options.size or str(model.condition.size)
     size = parse_size(size_text)
-    inputs = _inputs(options, layout, model.condition.size, defaults)
+    as_photos = _as_photos(options, layout, model.config.needs_exemplar_input)
+    if options.via == "auto":
+        defaults.append(("via", "photo" if as_photos else "condition", "--via"))
+    listed = LAYOUTS["edges"] if as_photos else layout
+    inputs = _inputs(options, listed, model.condition.size, defaults)
     colors = read_color_table(options.colors) if options.colors else None
     conditions = ConditionReader(layout, model.config.channels, options.ignore_label, colors)
     exemplars = Exemplars(
@@ -142,7 +156,17 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     )  # fmt: skip
     if exemplars.with_condition:
         exemplars.item(0)  # the first missing condition is said before anything runs
-    reader = PairReader(inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size)
+    if as_photos and options.pairs == "nearest" and not exemplars.with_condition:
+        raise UsageError(
+            "--pairs nearest compares label maps, and --via photo reads none of INPUTS.",
+            "Give --pairs cycle, random, all or a CSV file, or --via condition.",
+        )
+    reader = PairReader(
+        inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size,
+        as_photos=as_photos, input_condition=options.input_condition,
+    )  # fmt: skip
+    if as_photos and exemplars.with_condition and isinstance(inputs, Inputs):
+        _check_input_condition(reader)
     largest = size or (model.condition.size, model.condition.size)
     batch_size = options.batch_size or default_batch_size(
         device, multiple(largest[0], up=True), multiple(largest[1], up=True)
@@ -204,6 +228,39 @@ def _inputs(
     except OSError as error:
         raise storage_error(SCENES, error) from None
     return list_inputs(str(SCENES), layout, sys.stdin.buffer)
+
+
+def _as_photos(options: PairOptions, layout: Layout, needs_condition: bool) -> bool:
+    """Whether inputs are matched as photos; `auto` is decided by what INPUTS are.
+
+    Label maps are conditions. Photos are matched as photos where the network takes them without a
+    condition, for they say more than the edges or joints that the layout would make of them.
+    Samples of shards, which hold both, are matched by their conditions, as `cocos translate` does.
+    """
+    if options.via != "auto":
+        return options.via == "photo"
+    if options.inputs is None or is_shards(options.inputs):
+        return False
+    if not layout.items_are_labels:
+        return not needs_condition
+    path = Path(options.inputs)
+    if os.path.isdir(path):
+        base = layout.base(path)
+        return not any(layout.is_item(file, base) for file in walk_files(base))
+    return is_image(path) and not layout.is_item(path, path.parent)
+
+
+def _check_input_condition(reader: PairReader) -> None:
+    """CocosError where the first input's condition is missing, before anything runs."""
+    try:
+        reader.input_item(0)
+    except BadInput as error:
+        raise CocosError(
+            f"{error.message} These weights mix conditions into photos, so they match photos only "
+            "with those of both.",
+            "Give --input-condition FILE or FOLDER, or weights that mix none in "
+            "(`cocos weights info` tells).",
+        ) from None
 
 
 def _content(name: str) -> str:
