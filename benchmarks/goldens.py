@@ -26,6 +26,7 @@ import cocosnet
 import torch
 from cocosnet import matching, training
 from cocosnet.config import FEATURE_LAYERS
+from cocosnet.descriptors import correlation
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -70,7 +71,7 @@ def our_tensors(
         "adapted_exemplar": corr.exemplar_adaptor.features(y),
         "theta": theta,
         "phi": phi,
-        "correlation": matching.correlation(theta, phi, config.match_kernel, config.match_norm),
+        "correlation": correlation(theta, phi, config.match_kernel, config.match_norm),
         "warp": out.warped,
         "warp_mask": out.match.warp(mask),
         "warp_cycle": matching.from_patches(cycle) if config.warp_patch else cycle,

@@ -15,6 +15,7 @@ from pathlib import Path
 import cocosnet
 import torch
 from cocosnet import layers, matching
+from cocosnet.descriptors import correlation
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,7 +43,7 @@ class ReferencePath:
         corr, config = self.model.correspondence, self.model.config
         theta = corr.shared.input_features(corr.adapt_input(x), x)
         phi = corr.shared.exemplar_features(corr.adapt_exemplar(y, condition), condition)
-        m = matching.correlation(theta, phi, config.match_kernel, config.match_norm)
+        m = correlation(theta, phi, config.match_kernel, config.match_norm)
         weights = torch.softmax(m / config.temperature, dim=2)
         grid = theta.shape[-2:]
         colours = matching.to_grid(y, phi.shape[-2:]).flatten(2).transpose(1, 2)

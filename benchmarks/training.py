@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 from cocosnet import losses, matching
+from cocosnet.descriptors import correlation
 from cocosnet.features import random_features
 from cocosnet.training import Batch, Pass, discriminator_terms, generator_terms, weighted
 from reference import dense_attention
@@ -99,7 +100,7 @@ class ReferenceTrainer(Trainer):
         theta = corr.shared.input_features(ours, batch.input)
         adapted = corr.adapt_exemplar(batch.exemplar)
         phi = corr.shared.exemplar_features(adapted, batch.exemplar_input)
-        m = matching.correlation(theta, phi, config.match_kernel, config.match_norm)
+        m = correlation(theta, phi, config.match_kernel, config.match_norm)
         h, w = phi.shape[-2:]
         colours = matching.to_grid(batch.exemplar, (h, w))
         grid = Grid((h, w), colours)
@@ -134,7 +135,7 @@ def run_path(name: str, precision: str, recompute: bool, steps: int) -> dict[str
     recipe = read_recipe(RECIPE, ("schedule.batch_size=1", "schedule.ema=0"))
     make = ReferenceTrainer if name == "reference" else Trainer
     if name == "reference":  # one block holds all, nothing is computed again
-        matching.BLOCK_ELEMENTS = losses.BLOCK_ELEMENTS = 2**40
+        losses.BLOCK_ELEMENTS = 2**40
     machine = Machine(device=torch.device("cpu"), precision=precision, recompute=recompute)
     trainer = make(recipe, new_model(recipe, 0), random_features(19), machine)
     batch = made_batch(recipe.model.channels)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cocosnet import matching
+from cocosnet import flow, matching
 from cocosnet.config import STRIDE, ModelConfig
+from cocosnet.descriptors import Side, describe
 from cocosnet.domain import PaperAdaptor, PaperShared, ReleasedAdaptor, ReleasedShared
 from cocosnet.layers import Spade, add_spectral_norm
 
@@ -19,7 +20,7 @@ from cocosnet.layers import Spade, add_spectral_norm
 class InputFeatures:
     """An encoded input, reusable against any number of exemplars."""
 
-    side: matching.Side
+    side: Side
 
     def __len__(self) -> int:
         return len(self.side.features)
@@ -29,7 +30,7 @@ class InputFeatures:
 class ExemplarBank:
     """An encoded exemplar, reusable for any number of inputs."""
 
-    side: matching.Side
+    side: Side
     colours: Tensor
     """(B,3,h,w) the exemplar at 1/4, or (B,48,h,w) its patches: what Eq. 4 averages."""
 
@@ -41,7 +42,7 @@ class ExemplarBank:
         """One bank of a batch from banks of the same size, in order."""
         if len(banks) == 1:
             return banks[0]
-        side = matching.Side.stack([bank.side for bank in banks])
+        side = Side.stack([bank.side for bank in banks])
         return ExemplarBank(side, torch.cat([bank.colours for bank in banks]))
 
     @property
@@ -53,7 +54,7 @@ class ExemplarBank:
 class Match:
     """The correspondence of inputs and exemplars; each quantity is streamed when asked for."""
 
-    def __init__(self, query: matching.Side, bank: ExemplarBank, config: ModelConfig) -> None:
+    def __init__(self, query: Side, bank: ExemplarBank, config: ModelConfig) -> None:
         self.query = query
         self.bank = bank
         self.config = config
@@ -101,18 +102,48 @@ class Match:
     @cached_property
     def flow(self) -> Tensor:
         """(B,h,w,2): xy of each cell's best match in exemplar pixels."""
-        return matching.flow(self.statistics.best, self.bank.side.grid[1])
+        return flow.positions(self.statistics.best, self.bank.side.grid[1])
+
+    @cached_property
+    def refined_flow(self) -> Tensor:
+        """(B,h,w,2): the same to a fraction of a cell, at the top of the correlation."""
+        return flow.refined(self.query, self.bank.side, self.statistics.best)
+
+    @cached_property
+    def soft_flow(self) -> Tensor:
+        """(B,h,w,2): xy of the mean position under Eq. 4's softmax, in exemplar pixels."""
+        return flow.pixels(self.statistics.mean)
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """(B,h,w,3): xx, xy and yy of the covariance of positions under it, in squared pixels."""
+        return self.statistics.covariance * STRIDE**2
+
+    @cached_property
+    def back_flow(self) -> Tensor:
+        """(B,h',w',2): xy of each exemplar cell's best match in input pixels."""
+        return flow.positions(self.statistics.best_back, self.query.grid[1])
 
     @cached_property
     def confidence(self) -> Tensor:
         """(B,h,w), 0..1: one minus the normalised entropy of the match."""
         height, width = self.bank.side.grid
-        return matching.confidence(self.statistics.entropy, height * width)
+        return flow.confidence(self.statistics.entropy, height * width)
 
     @cached_property
     def cycle_error(self) -> Tensor:
         """(B,h,w): pixels between a cell and the best match of its best match."""
-        return matching.cycle_error(self.statistics)
+        return flow.cycle_error(self.statistics)
+
+    @cached_property
+    def mutual(self) -> Tensor:
+        """(B,h,w) bool: whether a cell is the best match of its best match."""
+        return flow.mutual(self.statistics)
+
+    @cached_property
+    def usage(self) -> Tensor:
+        """(B,h',w') long: how many cells have each exemplar cell as their best match."""
+        return flow.usage(self.statistics)
 
 
 class Correspondence(nn.Module):
@@ -153,8 +184,12 @@ class Correspondence(nn.Module):
         return InputFeatures(self._describe(features))
 
     def encode_exemplar(self, y: Tensor, condition: Tensor | None = None) -> ExemplarBank:
+        return ExemplarBank(self.encode_photo(y, condition).side, self._colours(y))
+
+    def encode_photo(self, y: Tensor, condition: Tensor | None = None) -> InputFeatures:
+        """A photo in the input's place, by the exemplar's adaptor."""
         features = self.shared.exemplar_features(self.adapt_exemplar(y, condition), condition)
-        return ExemplarBank(self._describe(features), self._colours(y))
+        return InputFeatures(self._describe(features))
 
     def match_adapted(
         self,
@@ -178,8 +213,8 @@ class Correspondence(nn.Module):
             return matching.to_patches(y)
         return matching.to_grid(y, (y.shape[-2] // STRIDE, y.shape[-1] // STRIDE))
 
-    def _describe(self, features: Tensor) -> matching.Side:
-        return matching.describe(features, self.config.match_kernel, self.config.match_norm)
+    def _describe(self, features: Tensor) -> Side:
+        return describe(features, self.config.match_kernel, self.config.match_norm)
 
     def match(self, features: InputFeatures, bank: ExemplarBank) -> Match:
         return Match(features.side, bank, self.config)

@@ -90,6 +90,19 @@ class CoCosNet(nn.Module):
         `exemplar_input` (B,K,H,W) is the exemplar's own condition map: needed where the weights
         mix it in (`config.needs_exemplar_input`), ValueError without it.
         """
+        self._check_photo(exemplar, exemplar_input)
+        return self.correspondence.encode_exemplar(exemplar, exemplar_input)
+
+    def encode_photo(self, photo: Tensor, photo_input: Tensor | None = None) -> InputFeatures:
+        """Photos (B,3,H,W), -1..1, as inputs: to match photo with photo.
+
+        The exemplar's adaptor takes them too, for the domain loss (Eq. 9) aligns both adaptors'
+        results. `photo_input` is as in `encode_exemplar`.
+        """
+        self._check_photo(photo, photo_input)
+        return self.correspondence.encode_photo(photo, photo_input)
+
+    def _check_photo(self, exemplar: Tensor, exemplar_input: Tensor | None) -> None:
         if exemplar.ndim != 4 or exemplar.shape[1] != 3:
             raise ValueError(f"exemplar has shape {tuple(exemplar.shape)}, expected (B,3,H,W)")
         check_size(*exemplar.shape[-2:])
@@ -101,7 +114,6 @@ class CoCosNet(nn.Module):
         if exemplar_input is not None and tuple(exemplar_input.shape) != expected:
             shape = tuple(exemplar_input.shape)
             raise ValueError(f"exemplar_input has shape {shape}, expected {expected}")
-        return self.correspondence.encode_exemplar(exemplar, exemplar_input)
 
     def match(self, input: Tensor | InputFeatures, bank: ExemplarBank) -> Match:
         """Section 3.1: the dense correspondence of inputs and a bank (of 1 or B exemplars)."""

@@ -10,6 +10,7 @@ import torch
 from byhand import array
 from cocosnet import ExemplarBank, layers, matching, presets
 from cocosnet.correspondence import Correspondence
+from cocosnet.descriptors import Side
 from tiny import CONFIGS, MASKED, MIXED, PAPER, PATCHED, gap, masks, network, noise, photos
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -158,9 +159,9 @@ def test_paper_match_from_features_by_hand():
     assert np.abs(array(ours)[0].reshape(3, -1) - back).max() < 2e-3
 
 
-def unit_side(order: list[int], height: int, width: int) -> matching.Side:
+def unit_side(order: list[int], height: int, width: int) -> Side:
     """Descriptors that are unit vectors: cell i shows direction order[i]."""
-    return matching.Side(torch.eye(16)[order].view(1, height, width, 16), None, None)
+    return Side(torch.eye(16)[order].view(1, height, width, 16), None, None)
 
 
 def made_match(config=PAPER) -> tuple:
@@ -207,7 +208,7 @@ def test_patches_are_warped_whole():
     net, y = network(PATCHED).correspondence, photos()
     bank = net.encode_exemplar(y)
     assert bank.colours.shape == (1, 48, 16, 16)
-    same = matching.Side(bank.side.features, bank.side.mean, bank.side.scale)
+    same = Side(bank.side.features, bank.side.mean, bank.side.scale)
     match = net.match(type(net.encode_input(masks()))(same), bank)
     identity = match.statistics.best[0].flatten() == torch.arange(256)
     assert identity.float().mean() > 0.95

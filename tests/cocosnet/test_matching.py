@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from byhand import array
-from cocosnet import matching
-from cocosnet.matching import describe
+from cocosnet import flow, matching, tiles
+from cocosnet.descriptors import Side, correlation, describe
 from tiny import gap, noise, saved_bytes
 from torch import Tensor
 
@@ -24,7 +24,7 @@ def dense(query: Tensor, key: Tensor, kernel: int, norm: str = "channel") -> Ten
     """The whole correlation matrix of sides whose batch may be 1."""
     batch = max(len(query), len(key))
     sides = (x.expand(batch, -1, -1, -1) for x in (query, key))
-    return matching.correlation(*sides, kernel, norm)
+    return correlation(*sides, kernel, norm)
 
 
 # Eq. 3
@@ -34,13 +34,13 @@ def test_correlation_of_three_descriptors_by_hand():
     query = grid((2, 0, 1))  # centred (1, -1, 0)
     key = grid((3, 1, 2), (0, 2, 1), (1, 1, 4), (3, 0, 0))
     expected = [1, -1, 0, 3 / math.sqrt(2 * 6)]  # (2, -1, -1) . (1, -1, 0) = 3
-    assert matching.correlation(query, key)[0, 0].tolist() == pytest.approx(expected, abs=1e-6)
+    assert correlation(query, key)[0, 0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_correlation_equals_the_loops_by_hand(kernel):
     query, key = noise(1, 4, 3, 2), noise(1, 4, 2, 5, seed=1)
-    ours = matching.correlation(query, key, kernel)
+    ours = correlation(query, key, kernel)
     expected = byhand.eq3(array(query)[0], array(key)[0], kernel)
     assert ours.shape == (1, 6, 10)
     assert np.abs(array(ours)[0] - expected).max() < 1e-6
@@ -48,7 +48,7 @@ def test_correlation_equals_the_loops_by_hand(kernel):
 
 def test_correlation_ignores_an_offset_and_a_scale_of_a_descriptor():
     query, key = noise(1, 5, 2, 3), noise(1, 5, 2, 3, seed=1)
-    assert gap(matching.correlation(query, key), matching.correlation(3 * query + 7, key)) < 1e-5
+    assert gap(correlation(query, key), correlation(3 * query + 7, key)) < 1e-5
 
 
 def test_spatial_norm_takes_off_each_channels_mean_over_positions():
@@ -56,7 +56,7 @@ def test_spatial_norm_takes_off_each_channels_mean_over_positions():
     query, key = grid((1, 2), (3, 0)), grid((1, 2), (-1, 2))
     s = 1 / math.sqrt(2)
     expected = [[-s, s], [s, -s]]
-    assert np.allclose(array(matching.correlation(query, key, norm="spatial"))[0], expected)
+    assert np.allclose(array(correlation(query, key, norm="spatial"))[0], expected)
 
 
 def test_spatial_norm_belongs_to_single_cells():
@@ -105,7 +105,7 @@ def test_there_and_back_equals_the_loops_by_hand(kernel):
 @pytest.fixture(params=[1, 100, 2**22])
 def blocks(request, monkeypatch):
     """How many correlations are held at once: one row of cells, a few, all."""
-    monkeypatch.setattr(matching, "BLOCK_ELEMENTS", request.param)
+    monkeypatch.setattr(tiles, "TILE_ELEMENTS", request.param)
 
 
 SHAPES = [
@@ -166,28 +166,18 @@ def test_gradients_flow_through_the_streamed_warp(kernel):
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_the_gradient_of_several_blocks_keeps_no_matrix(kernel, monkeypatch):
-    """In one block it is kept, for speed: small grids take little memory."""
+def test_the_gradient_keeps_no_matrix(kernel):
     pairs = 4 * (24 * 16) ** 2
     q, k = (noise(1, 6, 24, 16, seed=i).requires_grad_() for i in range(2))
     values = noise(1, 2, 24, 16, seed=2)
-    results = []
-    for rows in (24, 2):
-        monkeypatch.setattr(matching, "BLOCK_ELEMENTS", rows * 16 * 24 * 16)
-        with saved_bytes() as sizes:
-            ours = matching.warp(describe(q, kernel), describe(k, kernel), values, TEMPERATURE)
-        results.append((sum(sizes), torch.autograd.grad(ours.square().sum(), (q, k))))
-    (whole, expected), (blocks, gradients) = results
-    assert whole > pairs
-    assert blocks < pairs / 4
-    for a, b in zip(gradients, expected, strict=True):
-        assert b.abs().max() > 0.1
-        assert gap(a, b) < 1e-4 * float(b.abs().max())
+    with saved_bytes() as sizes:
+        matching.warp(describe(q, kernel), describe(k, kernel), values, TEMPERATURE)
+    assert 0 < sum(sizes) < pairs / 4
 
 
 def test_patches_far_from_zero_keep_their_precision():
     q, k = noise(1, 8, 4, 4) + 30, noise(1, 8, 4, 4, seed=1) + 30
-    exact = matching.correlation(q.double(), k.double(), 3)
+    exact = correlation(q.double(), k.double(), 3)
     values = torch.eye(16).view(1, 16, 4, 4)
     ours = matching.warp(describe(q, 3), describe(k, 3), values, 1.0)
     expected = torch.softmax(exact, dim=-1).transpose(1, 2).unflatten(2, (4, 4))
@@ -208,7 +198,7 @@ def test_constant_features_match_everything_alike(kernel, value):
     ours = matching.warp(*sides, values, 0.01)[..., 1, 1]
     assert gap(ours, values.mean(dim=(2, 3))) < 1e-4
     stats = matching.statistics(*sides, 0.01)
-    assert abs(float(matching.confidence(stats.entropy, 12)[0, 1, 1])) < 1e-5
+    assert abs(float(flow.confidence(stats.entropy, 12)[0, 1, 1])) < 1e-5
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -217,7 +207,7 @@ def test_empty_maps_give_no_nan_and_no_confidence(kernel):
     values = noise(1, 1, 2, 3)
     assert gap(matching.warp(*sides, values, 0.01), values.mean().expand(1, 1, 2, 3)) < 1e-6
     stats = matching.statistics(*sides, 0.01)
-    assert matching.confidence(stats.entropy, 6).abs().max() < 1e-6
+    assert flow.confidence(stats.entropy, 6).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
@@ -240,7 +230,7 @@ def test_nan_stays_within_its_sample_and_crashes_nothing(kernel):
     stats = matching.statistics(*sides, TEMPERATURE)
     for best in (stats.best, stats.best_back):
         assert best.min() >= 0 and best.max() < 9
-    assert matching.cycle_error(stats).shape == (2, 3, 3)
+    assert flow.cycle_error(stats).shape == (2, 3, 3)
 
 
 # Flow, confidence, cycle
@@ -249,12 +239,12 @@ def test_nan_stays_within_its_sample_and_crashes_nothing(kernel):
 def test_flow_is_in_pixels_with_cell_i_centred_at_4i_and_a_half_more_than_1():
     # flat 0, 5 and 4 on a grid 3 wide: cells (x, y) = (0, 0), (2, 1), (1, 1)
     best = torch.tensor([[[0, 5, 4]]])
-    assert matching.flow(best, 3)[0, 0].tolist() == [[1.5, 1.5], [9.5, 5.5], [5.5, 5.5]]
+    assert flow.positions(best, 3)[0, 0].tolist() == [[1.5, 1.5], [9.5, 5.5], [5.5, 5.5]]
 
 
 def test_confidence_is_one_for_a_sure_match_and_zero_for_none():
     entropy = torch.tensor([0, math.log(2), math.log(4)])
-    assert matching.confidence(entropy, 4).tolist() == pytest.approx([1, 0.5, 0], abs=1e-6)
+    assert flow.confidence(entropy, 4).tolist() == pytest.approx([1, 0.5, 0], abs=1e-6)
 
 
 def test_entropy_of_a_match_among_two_by_hand():
@@ -271,11 +261,11 @@ def test_entropy_of_a_match_among_two_by_hand():
 def test_identical_maps_match_themselves_surely_and_come_back(kernel):
     x = describe(noise(1, 32, 4, 6), kernel)
     stats = matching.statistics(x, x, 0.01)
-    flow = matching.flow(stats.best, 6)[0]
-    assert flow[2, 5].tolist() == [21.5, 9.5]
+    found = flow.positions(stats.best, 6)[0]
+    assert found[2, 5].tolist() == [21.5, 9.5]
     assert torch.equal(stats.best[0].flatten(), torch.arange(24))
-    assert matching.cycle_error(stats).abs().max() == 0
-    assert matching.confidence(stats.entropy, 24).min() > 0.99
+    assert flow.cycle_error(stats).abs().max() == 0
+    assert flow.confidence(stats.entropy, 24).min() > 0.99
 
 
 def test_a_permutation_of_cells_is_found_and_undone():
@@ -284,7 +274,7 @@ def test_a_permutation_of_cells_is_found_and_undone():
     key = x.flatten(2)[:, :, order].view(1, 32, 3, 8)
     stats = matching.statistics(describe(x), describe(key), 0.01)
     assert torch.equal(order[stats.best.flatten()], torch.arange(24))
-    assert matching.cycle_error(stats).abs().max() == 0
+    assert flow.cycle_error(stats).abs().max() == 0
 
 
 def test_cycle_error_is_the_distance_to_where_the_way_back_ends():
@@ -293,11 +283,13 @@ def test_cycle_error_is_the_distance_to_where_the_way_back_ends():
         best=torch.zeros(1, 2, 3, dtype=torch.long),
         maximum=torch.ones(1, 2, 3),
         entropy=torch.zeros(1, 2, 3),
+        mean=torch.zeros(1, 2, 3, 2),
+        covariance=torch.zeros(1, 2, 3, 3),
         best_back=torch.tensor([[[4]]]),
     )
     diagonal = 4 * math.sqrt(2)
     expected = [diagonal, 4, diagonal, 4, 0, 4]
-    assert matching.cycle_error(stats).flatten().tolist() == pytest.approx(expected)
+    assert flow.cycle_error(stats).flatten().tolist() == pytest.approx(expected)
 
 
 # Grids and patches
@@ -320,7 +312,7 @@ def test_patches_hold_every_pixel_of_a_cell_and_come_back():
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_sides_of_samples_stack_to_the_side_of_the_batch(kernel):
     whole = describe(noise(3, 4, 2, 3), kernel)
-    stacked = matching.Side.stack([whole.take(i) for i in range(3)])
+    stacked = Side.stack([whole.take(i) for i in range(3)])
     assert whole.grid == (2, 3)
     assert whole.kernel == kernel
     for a, b in zip(stacked, whole, strict=True):

@@ -6,7 +6,8 @@ from math import nan
 
 import pytest
 import torch
-from cocosnet import ExemplarBank, Match, matching, presets
+from cocosnet import ExemplarBank, Match, presets
+from cocosnet.descriptors import describe
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -34,7 +35,7 @@ def sure_match(order: list[int], colours: Tensor) -> Match:
     """Query cell i of a 2x2 grid is bound to key cell order[i]; features are unit vectors."""
     key = torch.eye(4).view(1, 4, 2, 2)
     query = torch.eye(4)[:, order].view(1, 4, 2, 2)
-    sides = [matching.describe(x) for x in (query, key)]
+    sides = [describe(x) for x in (query, key)]
     return Match(sides[0], ExemplarBank(sides[1], colours), presets.paper(channels=3))
 
 
@@ -105,7 +106,7 @@ def test_a_permutation_comes_back_and_a_collapse_does_not():
     exemplar = torch.tensor([1.0, -1, -1, -1]).view(1, 1, 2, 2).expand(1, 3, 2, 2)
     assert cycle_error(sure_match([2, 0, 3, 1], exemplar), exemplar).item() < 1e-4
     # All four cells look alike to the match: everything becomes the mean, -0.5.
-    alike = matching.describe(torch.ones(1, 4, 2, 2))
+    alike = describe(torch.ones(1, 4, 2, 2))
     match = Match(alike, ExemplarBank(alike, exemplar), presets.paper(channels=3))
     assert cycle_error(match, exemplar).item() == pytest.approx((1.5 + 3 * 0.5) / 4)
 

@@ -1,0 +1,163 @@
+"""What follows from the statistics of a match: flow, confidence, cycle error, sub-pixel peaks.
+
+Positions are xy in pixels of the image that they lie on: pixel centres at integers, and cell i of a
+matching grid is centred at 4i + 1.5.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cocosnet.config import STRIDE
+from cocosnet.descriptors import Side
+from cocosnet.layers import full_precision
+from cocosnet.matching import Statistics
+
+
+def pixels(cells: Tensor) -> Tensor:
+    """Positions in cells of a matching grid -> in pixels."""
+    return cells * STRIDE + (STRIDE - 1) / 2
+
+
+def cells(index: Tensor, width: int) -> Tensor:
+    """Flat positions (...) on a grid `width` wide -> (...,2) xy in cells."""
+    return torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=-1)
+
+
+def positions(best: Tensor, width: int) -> Tensor:
+    """Best matches (B,H,W), flat on a grid `width` wide -> (B,H,W,2) xy in image pixels."""
+    return pixels(cells(best, width).float())
+
+
+def confidence(entropy: Tensor, positions: int) -> Tensor:
+    """1 - entropy / log n: 1 for one sure match, 0 for none better than another."""
+    return (1 - entropy / math.log(positions)).clamp(0, 1)
+
+
+def there_and_back(stats: Statistics) -> Tensor:
+    """(B,H,W) long: the query cell that is the best match of each query cell's best match."""
+    there = stats.best.flatten(1)
+    return torch.gather(stats.best_back.flatten(1), 1, there).view_as(stats.best)
+
+
+def own_cells(best: Tensor) -> Tensor:
+    """(1,H,W) long: each query cell's own flat position."""
+    _, height, width = best.shape
+    return torch.arange(height * width, device=best.device).view(1, height, width)
+
+
+def mutual(stats: Statistics) -> Tensor:
+    """(B,H,W) bool: whether the best match's own best match is the cell itself."""
+    return there_and_back(stats) == own_cells(stats.best)
+
+
+def cycle_error(stats: Statistics) -> Tensor:
+    """Distance in pixels from each query cell to where its match's own best match lies: (B,H,W)."""
+    width = stats.best.shape[2]
+    apart = positions(there_and_back(stats), width) - positions(own_cells(stats.best), width)
+    return torch.linalg.vector_norm(apart, dim=-1)
+
+
+def usage(stats: Statistics) -> Tensor:
+    """(B,h,w) long: how many query cells have each key cell as their best match.
+
+    Large where the match is many-to-one (Appendix H).
+    """
+    counts = torch.zeros_like(stats.best_back.flatten(1))
+    best = stats.best.flatten(1)
+    return counts.scatter_add_(1, best, torch.ones_like(best)).view_as(stats.best_back)
+
+
+@torch.no_grad()
+def refined(query: Side, key: Side, best: Tensor) -> Tensor:
+    """Best matches (B,H,W) -> (B,H,W,2) xy in pixels, at the top of the correlation around them.
+
+    A parabola through each match and its two neighbours, along x and along y, moves it by up to
+    half a cell; at the grid's border it stays.
+    """
+    h, w = key.grid
+    found = cells(best, w)
+    offsets = []
+    with full_precision(query.features):
+        middle = correlation_at(query, key, found)
+        for axis, last in ((0, w - 1), (1, h - 1)):
+            step = torch.zeros(2, dtype=torch.long, device=best.device)
+            step[axis] = 1
+            inside = (found[..., axis] > 0) & (found[..., axis] < last)
+            sides = (
+                correlation_at(query, key, torch.where(inside[..., None], found + s, found))
+                for s in (-step, step)
+            )
+            offsets.append(torch.where(inside, _peak(middle, *sides), 0.0))
+    return pixels(found + torch.stack(offsets, dim=-1))
+
+
+def _peak(middle: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Where the parabola through values at 0, -1 and 1 has its top: -0.5..0.5."""
+    bend = 2 * middle - before - after
+    return torch.where(bend > 0, (after - before) / (2 * bend).clamp_min(1e-12), 0.0).clamp(
+        -0.5, 0.5
+    )
+
+
+def correlation_at(query: Side, key: Side, found: Tensor) -> Tensor:
+    """Eq. 3 of each query cell with one key cell, xy (B,H,W,2) long: (B,H,W)."""
+    batch, height, width, _ = found.shape
+    x, y = found.unbind(-1)
+    sample = torch.arange(batch, device=x.device).view(-1, 1, 1)
+    whose = sample.clamp_max(len(key.features) - 1)
+    total = query.features.new_zeros(batch, height, width)
+    for dy in range(query.kernel):
+        for dx in range(query.kernel):
+            ours = query.features[:, dy : dy + height, dx : dx + width]
+            total += (ours * key.features[whose, y + dy, x + dx]).sum(dim=-1)
+    if query.mean is not None and query.scale is not None:
+        assert key.mean is not None and key.scale is not None
+        total = (total - query.mean * key.mean[whose, y, x]) * query.scale * key.scale[whose, y, x]
+    return total
+
+
+def upsampled(flow: Tensor, size: tuple[int, int], agree: float = 2 * STRIDE) -> Tensor:
+    """Matches on a grid (B,h,w,2) -> on `size` positions over the same image: (B,H,W,2).
+
+    Both are xy in pixels as the matching grid has them (4w x 4h over the image). A position takes
+    the displacement of the cells around it: bilinear weights among those that agree with its
+    nearest cell to `agree` pixels, so that the two sides of a jump are not mixed.
+    """
+    _, h, w, _ = flow.shape
+    height, width = size
+    own = pixels(cells(torch.arange(h * w, device=flow.device).view(h, w), w).float())
+    moved = (flow - own).permute(0, 3, 1, 2)
+    y, x = (_bilinear(n, cells_along, flow.device) for n, cells_along in ((height, h), (width, w)))
+    nearest = F.interpolate(moved, size=size, mode="nearest-exact")
+    total, weights = torch.zeros_like(nearest), torch.zeros_like(nearest[:, :1])
+    for rows, row_weight in y:
+        for columns, column_weight in x:
+            corner = moved[:, :, rows][:, :, :, columns]
+            apart = torch.linalg.vector_norm(corner - nearest, dim=1, keepdim=True)
+            weight = row_weight[:, None] * column_weight * (apart <= agree)
+            total += weight * corner
+            weights += weight
+    at = (
+        (torch.arange(n, device=flow.device) + 0.5) * (STRIDE * along / n) - 0.5
+        for n, along in ((width, w), (height, h))
+    )
+    own = torch.stack(torch.meshgrid(*at, indexing="xy"))
+    return (total / weights + own).permute(0, 2, 3, 1)
+
+
+def _bilinear(
+    length: int, cells_along: int, device: torch.device
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Each pixel's two cells along an axis, with their weights."""
+    scale = length / cells_along
+    at = (torch.arange(length, device=device) + 0.5) / scale - 0.5
+    at = at.clamp(0, cells_along - 1)
+    before = at.floor().long()
+    after = (before + 1).clamp_max(cells_along - 1)
+    weight = at - before
+    return (before, 1 - weight), (after, weight)
