@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import cocosnet
 import numpy as np
+import torch
 
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.flow import dense_displacement, displacement_at, nearest_cells
@@ -96,12 +97,13 @@ class Correspondence(PairWork[Found]):
 
     def _features(self, items: list[Item]) -> cocosnet.InputFeatures:
         """Inputs encoded by their conditions, or as photos by the exemplars' adaptor."""
-        planes = [item.condition for item in items]
-        if items[0].photo is None:
-            return self.model.encode_input(self.planes(planes))
-        photos = photo_tensor(stack_photos([item.photo for item in items]), self.computing.device)
-        condition = self.planes(planes) if len(planes[0]) else None
-        return self.model.encode_photo(photos.contiguous(), condition)
+        conditions = [item.condition for item in items]
+        photos = [item.photo for item in items if item.photo is not None]
+        if not photos:
+            return self.model.encode_input(self.planes(conditions))
+        y = photo_tensor(torch.from_numpy(np.stack(photos)), self.computing.device)
+        condition = self.planes(conditions) if len(conditions[0]) else None
+        return self.model.encode_photo(y.contiguous(), condition)
 
     def output_name(self, k: int) -> str:
         """Where item k's flow lies in the output folder."""
@@ -152,7 +154,10 @@ class Correspondence(PairWork[Found]):
         """The points of a pair and their matches, in pixels of both files. Raises BadInput."""
         assert self.matching.points and result.carrying
         key = self.reader.inputs.key(i)
-        ends = [(key, files[0], result.match.size), (exemplar, files[1], result.match.exemplar_size)]
+        ends = [
+            (key, files[0], result.match.size),
+            (exemplar, files[1], result.match.exemplar_size),
+        ]
         (name, file, seen), (_, to_file, to_seen) = ends[::-1] if self._from_exemplar else ends
         points = self.matching.points.of(name, file)
         if not len(points):
@@ -160,12 +165,19 @@ class Correspondence(PairWork[Found]):
         way = result.carrying
         at = scaled(points.xy, file, seen)
         matched = scaled(at + displacement_at(way.flow, at), to_seen, to_file)
-        column, row = nearest_cells(at, way.confidence.shape).T  # type: ignore[arg-type]
+        column, row = nearest_cells(at, way.confidence.shape).T
         pixel = np.sqrt(np.prod(np.divide(file, seen)))
         for n, point in enumerate(points.names):
             cell = row[n], column[n]
+            (x, y), (matched_x, matched_y) = points.xy[n].tolist(), matched[n].tolist()
             yield Carried(
-                key, exemplar, point, *map(float, points.xy[n]), *map(float, matched[n]),
+                key=key,
+                exemplar=exemplar,
+                name=point,
+                x=x,
+                y=y,
+                matched_x=matched_x,
+                matched_y=matched_y,
                 confidence=float(way.confidence[cell]),
                 cycle_error=float(way.cycle_error[cell] * pixel),
-            )  # fmt: skip
+            )

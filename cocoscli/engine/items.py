@@ -102,9 +102,7 @@ class Exemplars:
         return np.stack([label_grid(labels) for labels in maps])
 
 
-def find_condition(
-    layout: Layout, photo: Path, root: Path, given: Path | None, what: str
-) -> Path:
+def find_condition(layout: Layout, photo: Path, root: Path, given: Path | None, what: str) -> Path:
     """Where the condition of a photo, an `exemplar` or `input`, is read from. Raises BadInput.
 
     `given` is what `--exemplar-condition` or `--input-condition` named.

@@ -46,7 +46,8 @@ def match_pictures(
     shown = {"input": input, "warp": warped, "confidence": confidence_map(match)}
     pictures = {thumb_name(key, what): thumbnail(pixels) for what, pixels in shown.items()}
     pictures[thumb_name(key, "lines")] = encode_image(draw_lines(match, input, photo), "jpg", 88)
-    values = cells(match) | {"exemplar": thumb_name(exemplar, "exemplar")}
+    places = {"input": thumb_name(key, "input"), "exemplar": thumb_name(exemplar, "exemplar")}
+    values = cells(match) | places
     call = f"cocosMatch({json.dumps(mark_of(key))}, {json.dumps(values, ensure_ascii=True)});\n"
     pictures[cells_name(key)] = call.replace("<", "\\u003c").encode()
     return pictures
@@ -67,7 +68,7 @@ def draw_lines(match: MatchArrays, input: np.ndarray, photo: np.ndarray) -> np.n
     left, right = (Image.fromarray(pixels) for pixels in (input, photo))
     scales = [THUMBNAIL / max(image.size) for image in (left, right)]
     left, right = (
-        image.resize([max(1, round(side * scale)) for side in image.size])  # type: ignore[arg-type]
+        image.resize([max(1, round(side * scale)) for side in image.size])
         for image, scale in zip((left, right), scales, strict=True)
     )
     sheet = Image.new("RGB", (left.width + right.width, max(left.height, right.height)), "white")

@@ -43,9 +43,7 @@ class Computing:
 class PairWork(Work[Item, R]):
     """Work on pairs for `batch.run`; a command says what it makes of a group of them."""
 
-    def __init__(
-        self, model: cocosnet.CoCosNet, reader: PairReader, computing: Computing
-    ) -> None:
+    def __init__(self, model: cocosnet.CoCosNet, reader: PairReader, computing: Computing) -> None:
         self.model = model
         self.reader = reader
         self.computing = computing

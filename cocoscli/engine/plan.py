@@ -173,12 +173,12 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     )
     settings = {
         "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
-        "exemplar_names": text_sha256("\0".join(names)), "pairs": _content(options.pairs),
+        "exemplar_names": text_sha256("\0".join(names)), "pairs": content(options.pairs),
         "weights": weights.sha256 or weights.name, "layout": layout.name, "size": size_text,
         "precision": precision, "seed": options.seed,
         "ignore_label": -1 if options.ignore_label is None else options.ignore_label,
         "exemplar_condition": str(options.exemplar_condition or ""),
-        "colors": _content(str(options.colors or "")),
+        "colors": content(str(options.colors or "")),
     }  # fmt: skip
     return PairPlan(weights, reader, device, precision, batch_size, settings, defaults)
 
@@ -263,7 +263,7 @@ def _check_input_condition(reader: PairReader) -> None:
         ) from None
 
 
-def _content(name: str) -> str:
+def content(name: str) -> str:
     """A setting that may be a file: its name and hash, so that an edited file is another one."""
     return f"{name} (sha256 {file_sha256(Path(name))[:16]})" if os.path.isfile(name) else name
 

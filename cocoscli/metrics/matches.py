@@ -58,7 +58,7 @@ def judge(
     """The figures of a match: (h,w) confidence, cycle error, mutual; (h',w') usage."""
     unsure = float((confidence < LOW_CONFIDENCE).mean())
     cells, most = confidence.size, int(usage.max())
-    used = np.count_nonzero(usage) / min(cells, usage.size)
+    used = int(np.count_nonzero(usage)) / min(cells, usage.size)
     return Quality(
         confidence=round(float(confidence.mean()), 4),
         cycle_error=round(float(cycle_error.mean()), 3),
