@@ -142,7 +142,7 @@ def _coordinates(cells: list[str], where: str) -> tuple[float, float]:
         x, y = float(cells[-2]), float(cells[-1])
     except ValueError:
         raise _malformed(f"{where}: {cells[-2]!r}, {cells[-1]!r} are no numbers") from None
-    if not max(abs(x), abs(y)) <= MAX_COORDINATE:  # nor NaN
+    if not (abs(x) <= MAX_COORDINATE and abs(y) <= MAX_COORDINATE):  # nor NaN
         raise _malformed(f"{where}: {cells[-2]}, {cells[-1]} is no place in an image")
     return x, y
 

@@ -73,7 +73,13 @@
     svg.setAttribute("viewBox", `-0.5 -0.5 ${width} ${height}`);
   }
 
-  const cross = (cx, cy, r) => `M${cx - r} ${cy}H${cx + r}M${cx} ${cy - r}V${cy + r}`;
+  // Four ticks around a place, which stays to be seen; without a gap a cross.
+  function cross(cx, cy, r, gap = 0) {
+    const ticks = [[-1, 0], [1, 0], [0, -1], [0, 1]];
+    return ticks
+      .map(([a, b]) => `M${cx + a * gap} ${cy + b * gap}L${cx + a * r} ${cy + b * r}`)
+      .join("");
+  }
 
   const circle = (cx, cy, r) =>
     `M${cx - r} ${cy}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0`;
@@ -101,7 +107,7 @@
     const [from, to] = [match.size, match.exemplar_size];
     clear("from", from);
     clear("to", to);
-    draw("from", "at", cross(centre(x), centre(y), 0.03 * from[0]));
+    draw("from", "at", cross(centre(x), centre(y), 0.035 * from[0], 0.012 * from[0]));
     draw("to", "spread", ellipse(found.sx, found.sy, around));
     draw("to", "mean", cross(found.sx, found.sy, 0.015 * to[0]));
     draw("to", "at", circle(found.mx, found.my, 0.012 * to[0]));
@@ -157,7 +163,7 @@
     const far = event.shiftKey ? 8 : 1;
     const steps = {
       ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, -far], ArrowDown: [0, far],
-    }; // prettier-ignore
+    };
     const step = steps[event.key];
     if (!step || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
