@@ -23,6 +23,9 @@ from cocosnet.tiles import Adjoint, Tile, Tiles
 
 LOWEST = -1e30
 """Below every correlation over a temperature, and finite."""
+NEGLIGIBLE = -60.0
+"""Logits so far below the row maximum count for nothing: exponentials of less than 1e-26. Smaller
+ones end as denormal numbers, which processors take ten times as long to multiply."""
 
 
 def warp(query: Side, key: Side, values: Tensor, temperature: float) -> Tensor:
@@ -70,7 +73,7 @@ class _Warp(torch.autograd.Function):
                 rows = slice(top * width, bottom * width)
                 for tile in tiles.walk(top, bottom):
                     columns = slice(tile.left * w, tile.right * w)
-                    p = (tile.logits - log_total[rows]).exp_()
+                    p = _exp(tile.logits - log_total[rows])
                     of_table[columns].addmm_(p.t(), gradient[rows])
                     pull = (gradient[rows] @ table[columns].t()).sub_(inner[rows]).mul_(p)
                     adjoint.add((top, bottom), tile, pull)
@@ -86,6 +89,11 @@ def _warp_strip(tiles: Tiles, strip: tuple[int, int], table: Tensor) -> tuple[Te
     return running.mean, running.maximum + running.total.log()
 
 
+def _exp(logits: Tensor) -> Tensor:
+    """exp in place, 0 where negligible."""
+    return F.threshold_(logits, NEGLIGIBLE, -torch.inf).exp_()
+
+
 class _Running:
     """A softmax-weighted mean of a table (n,D), as the columns of the logits come in."""
 
@@ -99,7 +107,7 @@ class _Running:
         that what was summed before shrank by, and the exponentials, in the logits' place."""
         maximum = torch.maximum(self.maximum, peaks)
         shrink = (self.maximum - maximum).exp()
-        exponentials = logits.sub_(maximum).exp_()
+        exponentials = _exp(logits.sub_(maximum))
         self.maximum = maximum
         values = self.table[start : start + logits.shape[1]]
         self.sums = shrink * self.sums + exponentials @ values
