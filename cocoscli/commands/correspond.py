@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -147,13 +148,13 @@ def correspond(
     finish(run, pages if gallery else None, json)
 
 
-def _counted(rows: Any) -> Counter[str]:
+def _counted(rows: Iterable[dict[str, Any]]) -> Counter[str]:
     """How many of the rows are done, are flagged, and had points."""
     counts: Counter[str] = Counter()
     for row in rows:
         if row["status"] == "done":
             told = ("one_to_many", "many_to_one", "points", "invalid_pixels")
-            counts.update({"done": 1, **{name: bool(row.get(name)) for name in told}})
+            counts.update({"done": 1, **{name: int(bool(row.get(name))) for name in told}})
     return counts
 
 

@@ -14,7 +14,6 @@ import cocoscli
 from cocoscli.data.colors import read_color_table
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import is_image
 from cocoscli.data.inputs import Inputs, ShardInputs, list_inputs, open_shards
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.layouts.layout import Layout
@@ -31,7 +30,6 @@ from cocoscli.data.pairs import (
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import mask_name, write_scenes
 from cocoscli.data.shards import is_shards, read_index
-from cocoscli.data.walking import walk_files
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
@@ -244,10 +242,17 @@ def _as_photos(options: PairOptions, layout: Layout, needs_condition: bool) -> b
     if not layout.items_are_labels:
         return not needs_condition
     path = Path(options.inputs)
-    if os.path.isdir(path):
-        base = layout.base(path)
-        return not any(layout.is_item(file, base) for file in walk_files(base))
-    return is_image(path) and not layout.is_item(path, path.parent)
+    return not _has_items(layout, path) and _has_items(LAYOUTS["edges"], path)
+
+
+def _has_items(layout: Layout, path: Path) -> bool:
+    """Whether a file is an item of a layout by its name, or a folder holds one."""
+    if path.is_file():
+        return layout.is_item(path, path.parent)
+    try:
+        return any(True for _ in layout.walk(path))
+    except CocosError:
+        return False
 
 
 def _check_input_condition(reader: PairReader) -> None:

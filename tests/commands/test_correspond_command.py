@@ -180,6 +180,22 @@ def test_photos_by_label_weights_are_photos(desk, inputs):
     assert set(desk.results()) == {"e.jpg.npz"}
 
 
+def test_a_dataset_without_its_masks_is_photos(desk):
+    desk.photo("data/images/e.png")
+    desk.photo()
+    told = desk.correspond("--dry-run", inputs="data")
+    assert told.code == 0 and "via: photo  (--via to change)" in told.said
+    desk.mask("data/masks/e.png")
+    assert "via: condition  (--via to change)" in desk.correspond("--dry-run", inputs="data").said
+
+
+def test_an_empty_folder_is_told_by_its_layout(desk):
+    desk.fill(0, 1)
+    (desk.folder / "masks").mkdir()
+    told = desk.correspond()
+    assert told.code == 1 and "no items of the layout labels" in told.err
+
+
 def test_weights_that_mix_conditions_in_need_them_of_both(desk):
     weights = desk.weights / "ade20k.safetensors"
     desk.photo("photos/e.jpg")
