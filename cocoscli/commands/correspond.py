@@ -86,7 +86,7 @@ def correspond(
 
     \b
     Example: cocos correspond masks/ --exemplar photos/ --weights w.safetensors --warp
-    """  # fmt: skip
+    """
     from cocoscli import console
     from cocoscli.commands.pairs import batch_plan, finish, followed, say_plan
     from cocoscli.data.flow_files import FLOW_FORMATS
