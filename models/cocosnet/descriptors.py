@@ -99,14 +99,14 @@ def describe(features: Tensor, kernel: int = 1, norm: str = "channel") -> Side:
     # A constant taken off everywhere, the padding included, changes no centred patch, and keeps
     # the difference below from cancelling.
     offset = x.mean(dim=(1, 2, 3), keepdim=True)
-    padded = F.pad(x, (1, 1, 1, 1)) - offset
-    sums = torch.stack([padded.sum(dim=1), padded.square().sum(dim=1)], dim=1)
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).sub_(offset)
+    squares = torch.linalg.vector_norm(padded, dim=-1).square()
+    sums = torch.stack([padded.sum(dim=-1), squares], dim=1)
     total, square = F.avg_pool2d(sums, kernel, 1, divisor_override=1).unbind(1)
     mean = total / math.sqrt(values)
     spread = square - mean.square()
     # A patch whose spread drowns in rounding is constant: it matches nothing.
-    least = torch.maximum(
-        1e-6 * square, ROUNDING**2 * values * x.square().mean(dim=(1, 2, 3), keepdim=True)[:, 0]
-    )
+    size = torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)[:, 0]
+    least = torch.maximum(1e-6 * square, values / x[0].numel() * (ROUNDING * size).square())
     scale = torch.where(spread > least, spread.clamp_min(1e-30).rsqrt(), 0.0)
-    return Side(padded.permute(0, 2, 3, 1).contiguous(), mean, scale)
+    return Side(padded.contiguous(), mean, scale)

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from cocosnet.descriptors import Side
 
-TILE_ELEMENTS = 2**21
-"""Correlations of a tile on a CPU, where it is to stay in the cache (8 MB in fp32)."""
-ACCELERATED = 32
-"""How many times more elsewhere."""
 STRIP_ROWS = 16
-"""Rows of the query grid a strip, at most."""
+"""Rows of the query grid a strip."""
+TILE_ELEMENTS = 2**18
+"""Correlations of a tile on a CPU, where it is to stay in the cache (1 MB in fp32); at least two key
+rows', so that memory grows with the area of a grid and not with its square."""
+ACCELERATED = 256
+"""How many times more elsewhere."""
 
 
 class Tile(NamedTuple):
@@ -40,7 +41,7 @@ class Tiles:
         limit = TILE_ELEMENTS
         if query.features.device.type != "cpu":
             limit *= ACCELERATED
-        rows = max(1, min(height, STRIP_ROWS, limit // (2 * width * w)))
+        rows = min(height, STRIP_ROWS)
         columns = max(2, limit // (rows * width * w))
         self.strips = [(top, min(top + rows, height)) for top in range(0, height, rows)]
         """Rows of the query grid, from and to."""
@@ -60,9 +61,10 @@ class Tiles:
         mean, scale = self.of_strip(top, bottom)
         for left, right in self.spans:
             products = self._shifted_along_x(strip, kept, left, right)
-            kept = products[:, :, right - left :]
+            kept = products[:, :, right - left :].clone()
             logits = products[:-2, :, :-2] + products[1:-1, :, 1:-1]
             logits = logits.add_(products[2:, :, 2:]).flatten(2).flatten(0, 1)
+            del products
             mean_of_keys, scale_of_keys = self.of_span(left, right)
             logits.addr_(mean, mean_of_keys, alpha=-1).mul_(scale_of_keys).mul_(scale[:, None])
             yield Tile(left, right, logits)

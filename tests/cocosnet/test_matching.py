@@ -102,10 +102,12 @@ def test_there_and_back_equals_the_loops_by_hand(kernel):
 # Streamed = dense
 
 
-@pytest.fixture(params=[1, 100, 2**22])
+@pytest.fixture(params=[(1, 1), (2, 100), (16, 2**22)], ids=["rows", "few", "all"])
 def blocks(request, monkeypatch):
-    """How many correlations are held at once: one row of cells, a few, all."""
-    monkeypatch.setattr(tiles, "TILE_ELEMENTS", request.param)
+    """How many correlations are held at once: two key rows against one row, a few, all."""
+    rows, elements = request.param
+    monkeypatch.setattr(tiles, "STRIP_ROWS", rows)
+    monkeypatch.setattr(tiles, "TILE_ELEMENTS", elements)
 
 
 SHAPES = [
