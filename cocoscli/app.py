@@ -13,6 +13,7 @@ import typer
 import cocoscli
 from cocoscli import console
 from cocoscli.commands import weights
+from cocoscli.commands.correspond import correspond
 from cocoscli.commands.demo import demo
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.recipes import recipes
@@ -56,6 +57,7 @@ def cocos(
 app.command()(prepare)
 app.command()(train)
 app.command()(translate)
+app.command()(correspond)
 app.command()(recipes)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")

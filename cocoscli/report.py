@@ -57,6 +57,8 @@ class Row:
     pictures: tuple[Picture | None, ...]
     note: str = ""
     failed: bool = False
+    link: tuple[str, str] | None = None
+    """A page about the item alone: a file of the output folder with its `#place`, and words."""
 
 
 def write_gallery(
@@ -73,7 +75,7 @@ def write_gallery(
     filled while `rows` is consumed is fine. `total` is the number of items of the run where the
     rows are only the first of them.
     """
-    heads = [{"name": _readable(name)} for name in columns]
+    heads = [{"name": readable(name)} for name in columns]
     return _write(folder, title, "gallery", heads, rows, facts, total)
 
 
@@ -90,7 +92,7 @@ def write_matrix(
     Exemplars stand across, inputs down. A missing result is None. `facts` and `total` are as in
     `write_gallery`.
     """
-    heads = [{"name": _readable(each.alt), "src": _address(each.src)} for each in exemplars]
+    heads = [{"name": readable(each.alt), "src": _address(each.src)} for each in exemplars]
     items = (Row(source.alt, (source, *results)) for source, results in rows)
     return _write(folder, title, "matrix", heads, items, facts, total)
 
@@ -99,10 +101,10 @@ def render_page(
     template: str, title: str, facts: Mapping[str, str], data: Mapping[str, Any], lead: str = ""
 ) -> str:
     """A page that extends `base.html`; its script finds `data` as JSON in `#page-data`."""
-    shown = {_readable(name): _readable(value) for name, value in facts.items()}
+    shown = {readable(name): readable(value) for name, value in facts.items()}
     page = _templates().get_template(template)
     return page.render(
-        title=_readable(title), lead=_readable(lead), facts=shown, data=Markup(_json(data))
+        title=readable(title), lead=readable(lead), facts=shown, data=Markup(_json(data))
     )
 
 
@@ -164,16 +166,18 @@ def _remove_stale(folder: Path, chunks: int) -> None:
 
 
 def _entry(row: Row, width: int) -> list[Any]:
-    """A row as the script reads it: title, pictures (address, alt, caption), note, failed."""
+    """A row as the script reads it: title, pictures (address, alt, caption), note, failed, and
+    where there is one its link."""
     if len(row.pictures) != width:
         raise ValueError(f"{row.title!r}: {len(row.pictures)} pictures for {width} columns")
     pictures = [each and _words(each) for each in row.pictures]
-    return [_readable(row.title), pictures, _readable(row.note, breaks=True), int(row.failed)]
+    link = [row.link] if row.link else []
+    return [readable(row.title), pictures, readable(row.note, breaks=True), int(row.failed), *link]
 
 
 def _words(picture: Picture) -> list[str]:
-    caption = [_readable(picture.caption)] if picture.caption else []
-    return [_address(picture.src), _readable(picture.alt), *caption]
+    caption = [readable(picture.caption)] if picture.caption else []
+    return [_address(picture.src), readable(picture.alt), *caption]
 
 
 def _address(src: str) -> str:
@@ -187,7 +191,7 @@ _VISIBLE = {code: 0x2400 + code for code in range(32)} | {127: 0x2421}
 _LONE = re.compile("[\ud800-\udfff]")
 
 
-def _readable(text: str, breaks: bool = False) -> str:
+def readable(text: str, breaks: bool = False) -> str:
     """Text that any page can show: control characters visible, undecodable bytes as U+FFFD.
 
     With `breaks`, line breaks stay.

@@ -124,8 +124,17 @@ class Desk:
         self, *more: object, inputs: str = "masks", output: str = "out", stdin: bytes = b""
     ) -> Outcome:
         """`cocos translate` of masks/ by photos/ with the tiny label weights, in this process."""
+        return self._pairs("translate", more, inputs, output, stdin)
+
+    def correspond(self, *more: object, inputs: str = "masks", output: str = "out") -> Outcome:
+        """`cocos correspond`, likewise."""
+        return self._pairs("correspond", more, inputs, output, b"")
+
+    def _pairs(
+        self, command: str, more: tuple[object, ...], inputs: str, output: str, stdin: bytes
+    ) -> Outcome:
         given = [str(each) for each in more]
-        fixed: list[object] = ["translate", inputs, "--output", output]
+        fixed: list[object] = [command, inputs, "--output", output]
         for name, value in (
             ("exemplar", "photos"),
             ("weights", self.weights / "labels.safetensors"),

@@ -195,6 +195,14 @@ def test_matrix(tmp_path):
     assert last == [f"input {CHUNK}", [source, result, None, result], "", 0]
 
 
+def test_a_row_may_lead_to_a_page_of_its_own(tmp_path):
+    plain = Row("x", (None,) * len(COLUMNS))
+    led = Row("y", (None,) * len(COLUMNS), link=("match.html#item=1", "More"))
+    gallery(tmp_path, [plain, led])
+    [[first, second]] = chunks(tmp_path)
+    assert len(first) == 4 and second[4] == ["match.html#item=1", "More"]
+
+
 def test_a_long_run_is_not_held(tmp_path):
     """What is held does not grow with the run: 5,000 rows or 20,000."""
 
@@ -276,6 +284,15 @@ def test_browser_shows_captions_as_words(profile, tmp_path):
     document = opened(gallery(tmp_path, [Row("x", (picture, None, None, None))]), profile)
     [caption] = re.findall(r'<span class="caption"[^>]*>(.*?)</span>', document)
     assert caption.replace("<wbr>", "") == HOSTILE.replace("<", "&lt;").replace(">", "&gt;")
+
+
+@pytest.mark.browser
+def test_browser_shows_links_of_rows(profile, tmp_path):
+    led = Row("y", (None,) * len(COLUMNS), link=("match.html#item=1", HOSTILE))
+    document = opened(gallery(tmp_path, [led]), profile)
+    [(address, words)] = re.findall(r'<a class="more" href="(.*?)">(.*?)</a>', document)
+    assert address == "match.html#item=1"
+    assert words == HOSTILE.replace("<", "&lt;").replace(">", "&gt;")
 
 
 @pytest.mark.browser

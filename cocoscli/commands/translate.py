@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cocoscli.commands import options as o
-
-if TYPE_CHECKING:
-    from cocoscli.engine.plan import PairPlan
-
-EXIT_FAILED_ITEMS = 3
 
 
 def translate(
@@ -53,10 +47,8 @@ def translate(
     Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
     """
     from cocoscli import console
+    from cocoscli.commands.pairs import batch_plan, finish, followed, say_plan
     from cocoscli.data.encoding import RESULT_FORMATS, SHARDS
-    from cocoscli.data.wording import shown
-    from cocoscli.engine.batch import Plan
-    from cocoscli.engine.files import storage_error
     from cocoscli.engine.gallery import write_page
     from cocoscli.engine.plan import PairOptions, plan_pairs
     from cocoscli.engine.run import open_run
@@ -80,7 +72,7 @@ def translate(
         plan.defaults.append(("output", str(output), "--output"))
     console.say_defaults(plan.defaults)
     if dry_run:
-        return _say_plan(plan, format, limit, json)
+        return say_plan(plan, lambda k: plan.reader.output_name(k, format), limit, json)
     rendering = Rendering(
         device=plan.device, precision=plan.precision, format=format, quality=quality,
         gallery=gallery,
@@ -93,67 +85,16 @@ def translate(
         output,
         settings=settings,
         record=plan.record,
-        plan=Plan(
-            batch_size=plan.batch_size,
-            workers=default_workers() if workers is None else workers,
-            limit=limit,
-            retry_failed=retry_failed,
-            on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
-        ),
+        plan=batch_plan(plan, workers, limit, retry_failed),
         overwrite=overwrite,
         shards=Limits(samples=shard_samples) if format == SHARDS else None,
     )
-    for row in console.follow(run.rows(), run.total, "pairs"):
-        if row["status"] == "failed":
-            console.warn(f"{shown(row['key'])}: {row['error']}")
-    summary = run.summary()
-    summary["page"] = None
-    if gallery:
-        facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
-                 "failed": str(summary["failed"])}  # fmt: skip
-        try:
-            summary["page"] = str(write_page(output, plan.reader, format, gallery, facts))
-        except OSError as error:
-            raise storage_error(output, error) from None
-    if json:
-        console.emit(summary)
-    place = f"shards {summary['shards']}; " if format == SHARDS else ""
-    console.note(
-        f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
-        f"{place}{summary['page'] or output}"
-    )
-    if summary["failed"]:
-        raise typer.Exit(EXIT_FAILED_ITEMS)
+    for _ in followed(run):
+        pass
+    facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"]}
 
+    def page(summary: dict[str, Any]) -> Path:
+        failed = {"failed": str(summary["failed"])}
+        return write_page(output, plan.reader, format, gallery, {**facts, **failed})
 
-def default_workers() -> int:
-    return max(1, min(8, (os.cpu_count() or 1) // 2))
-
-
-def _say_plan(plan: PairPlan, format: str, limit: int | None, json: bool) -> None:
-    from cocoscli import console
-    from cocoscli.engine.items import key_lines
-    from cocoscli.engine.memory import estimate_bytes
-
-    reader = plan.reader
-    size = reader.size or (plan.weights.model.condition.size,) * 2
-    pairs = len(reader.pairing)
-    facts: dict[str, Any] = {
-        "inputs": len(reader.inputs),
-        "exemplars": len(reader.exemplars),
-        "pairs": pairs if limit is None else min(pairs, limit),
-        "weights": plan.weights.name,
-        "layout": reader.conditions.layout.name,
-        "size": plan.settings["size"],
-        "device": str(plan.device),
-        "precision": plan.precision,
-        "batch_size": plan.batch_size,
-        "memory_mb": round(estimate_bytes(plan.weights.model, size, plan.batch_size) / 1e6),
-    }
-    lines = list(key_lines(reader, format, 5))
-    columns = ("input", "exemplar", "result")
-    if json:
-        rows = [dict(zip(columns, line, strict=True)) for line in lines]
-        return console.emit({**facts, "first": rows})
-    console.table((name, str(value)) for name, value in facts.items())
-    console.table(lines, *columns)
+    finish(run, page if gallery else None, json)

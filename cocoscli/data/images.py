@@ -83,9 +83,12 @@ def read_bytes(path: Path) -> bytes:
         raise _unreadable(shown(path), error) from error
 
 
-def image_size(path: Path, upright: bool = True) -> Size:
-    """The (width, height) of an image from its header alone; `upright` heeds its orientation."""
-    with _opened(path) as image:
+def image_size(path: Path, upright: bool = True, *, data: bytes | None = None) -> Size:
+    """The (width, height) of an image from its header alone; `upright` heeds its orientation.
+
+    With `data`, the file's bytes, `path` only names it in messages. Raises BadInput.
+    """
+    with _opened(path, data) as image:
         width, height = image.size
         return (height, width) if upright and _orientation(image) >= 5 else (width, height)
 

@@ -17,12 +17,12 @@ from typing import IO
 import numpy as np
 
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import Size
+from cocoscli.data.images import Size, image_size, read_photo
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import ShardList, encode_key, find_shards
 from cocoscli.data.wording import shown
-from cocoscli.errors import CocosError, UsageError
+from cocoscli.errors import BadInput, CocosError, UsageError
 
 CHUNK = 1 << 16
 
@@ -51,6 +51,14 @@ class Inputs:
         """Item i's condition array. Raises BadInput."""
         return reader.read(self.path(i), size)
 
+    def photo(self, i: int, size: Size | None) -> np.ndarray:
+        """Item i as a photo, (H,W,3) uint8. Raises BadInput."""
+        return read_photo(self.path(i), size)
+
+    def file_size(self, i: int, layout: Layout | None) -> Size:
+        """(width, height) of item i as its layout has it, or as a photo. Raises BadInput."""
+        return layout.native_size(self.path(i)) if layout else image_size(self.path(i))
+
 
 @dataclass(frozen=True)
 class ShardInputs:
@@ -73,6 +81,20 @@ class ShardInputs:
     def condition(self, i: int, reader: ConditionReader, size: Size | None) -> np.ndarray:
         """Item i's condition array. Raises BadInput."""
         return reader.read_sample(self.shards.sample(i, ("image", "condition")), size)
+
+    def photo(self, i: int, size: Size | None) -> np.ndarray:
+        """The photo of sample i, (H,W,3) uint8. Raises BadInput."""
+        return read_photo(Path(self.key(i)), size, data=self._image(i))
+
+    def file_size(self, i: int, layout: Layout | None) -> Size:
+        """(width, height) of the photo of sample i, with which all else of it is aligned."""
+        return image_size(Path(self.key(i)), data=self._image(i))
+
+    def _image(self, i: int) -> bytes:
+        members = self.shards.sample(i, ("image",)).by_name()
+        if "image" not in members:
+            raise BadInput(f"{shown(self.key(i))}: a sample without image.", "Prepare it again.")
+        return members["image"][1]
 
 
 def open_shards(spec: str) -> ShardInputs:

@@ -143,12 +143,12 @@ def _is_chain(chain: object) -> bool:
 
 def _entry(rows: object) -> Entry:
     try:
-        return _points(rows)
+        return parse_points(rows)
     except (ValueError, TypeError, OverflowError) as error:
         return f"is not usable ({one_line(error)}); expected [[x, y(, score)], ...]"
 
 
-def _points(rows: object) -> np.ndarray:
+def parse_points(rows: object) -> np.ndarray:
     """Rows [x, y(, score)] or null to points; ValueError for anything else."""
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not 1 <= len(rows) <= 4096:
         raise ValueError("not a list of 1 to 4,096 points")
@@ -172,7 +172,7 @@ def _flat(values: object) -> np.ndarray:
     """x, y, score, x, y, score, ... to points."""
     if not isinstance(values, list) or len(values) % 3:
         raise ValueError("keypoints that are no list of x, y, score")
-    return _points([values[i : i + 3] for i in range(0, len(values), 3)])
+    return parse_points([values[i : i + 3] for i in range(0, len(values), 3)])
 
 
 def _file_names(images: object) -> dict[object, str]:
@@ -202,7 +202,7 @@ def _best_people(people: list[Any], names: Mapping[object, str]) -> dict[str, En
 def _person(keypoints: object) -> Entry:
     try:
         nested = isinstance(keypoints, list) and keypoints and isinstance(keypoints[0], list)
-        return _points(keypoints) if nested else _flat(keypoints)
+        return parse_points(keypoints) if nested else _flat(keypoints)
     except (ValueError, TypeError, OverflowError) as error:
         return f"is not usable ({one_line(error)}); expected x, y, score of each joint"
 

@@ -27,7 +27,7 @@ def write_page(
     title = "cocos translate"
     if isinstance(reader.pairing, All):
         names = reader.exemplars.names
-        exemplars = [_picture(folder, thumb_name(name, "exemplar"), name) or Picture("", name)
+        exemplars = [picture(folder, thumb_name(name, "exemplar"), name) or Picture("", name)
                      for name in names]  # fmt: skip
         rows = _matrix_rows(folder, reader, format, max(1, count // len(names)))
         return write_matrix(folder, title, exemplars, rows, facts, len(reader.inputs))
@@ -36,7 +36,8 @@ def write_page(
     return write_gallery(folder, title, columns, rows_of_items, facts, len(reader.pairing))
 
 
-def _picture(folder: Path, name: str, alt: str) -> Picture | None:
+def picture(folder: Path, name: str, alt: str) -> Picture | None:
+    """A file of an output folder as a picture; None where it is not there."""
     return Picture(name, alt) if (folder / name).is_file() else None
 
 
@@ -50,7 +51,7 @@ def _gallery_rows(folder: Path) -> Iterator[Row]:
         names = (thumb_name(key, "input"), thumb_name(exemplar, "exemplar"),
                  thumb_name(key, "warp"), result)  # fmt: skip
         alts = (f"input {row['input']}", f"exemplar {exemplar}", "warped exemplar", f"result {key}")
-        pictures = tuple(_picture(folder, n, a) for n, a in zip(names, alts, strict=True))
+        pictures = tuple(picture(folder, n, a) for n, a in zip(names, alts, strict=True))
         yield Row(key, pictures, note=f"exemplar {exemplar}")
 
 
@@ -68,7 +69,7 @@ def _matrix_rows(
     for i in range(min(count, len(reader.inputs))):
         items = range(i * per_input, (i + 1) * per_input)
         name = reader.inputs.key(i)
-        cells = [_picture(folder, _result(reader, k, format), f"result {reader.key(k)}")
+        cells = [picture(folder, _result(reader, k, format), f"result {reader.key(k)}")
                  for k in items]  # fmt: skip
-        thumbs = (_picture(folder, thumb_name(reader.key(k), "input"), name) for k in items)
+        thumbs = (picture(folder, thumb_name(reader.key(k), "input"), name) for k in items)
         yield next((t for t in thumbs if t), Picture("", name)), cells

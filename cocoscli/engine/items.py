@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from cocosnet.config import MINIMUM, MULTIPLE
 
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.encoding import SHARDS, image_format
-from cocoscli.data.images import is_image, read_photo
+from cocoscli.data.images import image_size, is_image, read_photo
 from cocoscli.data.inputs import Inputs, ShardInputs
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing, label_grid
@@ -81,16 +81,11 @@ class Exemplars:
 
     def item(self, j: int) -> Path:
         """Where the exemplar's condition is read from. Raises BadInput where nothing is."""
-        layout = self.reader.layout
-        found = layout.item_for_photo(self.path(j), self.given, self.root)
-        if found is None:
-            place = f"in {self.given}" if self.given else layout.exemplar_place
-            raise BadInput(
-                f"{shown(self.path(j))}: this exemplar's condition was not found "
-                f"(looked for: {place}).",
-                "Give it with --exemplar-condition FILE or FOLDER.",
-            )
-        return found
+        return find_condition(self.reader.layout, self.path(j), self.root, self.given, "exemplar")
+
+    def file_size(self, j: int) -> Size:
+        """The (width, height) of the exemplar's file. Raises BadInput."""
+        return image_size(self.path(j))
 
     def read(self, j: int) -> ExemplarImage:
         """Decode an exemplar at a size that networks take. Raises BadInput."""
@@ -105,6 +100,21 @@ class Exemplars:
         """(E, GRID, GRID): what `nearest` compares. Raises BadInput."""
         maps = (self.reader.read(self.item(j), None)[0] for j in range(len(self)))
         return np.stack([label_grid(labels) for labels in maps])
+
+
+def find_condition(layout: Layout, photo: Path, root: Path, given: Path | None, what: str) -> Path:
+    """Where the condition of a photo, an `exemplar` or `input`, is read from. Raises BadInput.
+
+    `given` is what `--exemplar-condition` or `--input-condition` named.
+    """
+    found = layout.item_for_photo(photo, given, root)
+    if found is None:
+        place = f"in {given}" if given else layout.exemplar_place
+        raise BadInput(
+            f"{shown(photo)}: this {what}'s condition was not found (looked for: {place}).",
+            f"Give it with --{what}-condition FILE or FOLDER.",
+        )
+    return found
 
 
 def find_exemplars(spec: str, layout: Layout) -> tuple[Path, tuple[str, ...]]:
@@ -137,9 +147,12 @@ class Item:
     input: int
     exemplar: int
     condition: np.ndarray
+    """Without any plane where a photo is matched whose condition the network does not take."""
     size: Size
     image: ExemplarImage | None
     """The exemplar itself, where there are too many to keep."""
+    photo: np.ndarray | None = None
+    """(H,W,3) uint8, padded alike: the input, where it is matched as a photo."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +164,10 @@ class PairReader:
     pairing: Pairing
     conditions: ConditionReader
     size: Size | None
+    as_photos: bool = False
+    """Whether inputs are matched as photos, and not by their conditions."""
+    input_condition: Path | None = None
+    """`--input-condition`: where their conditions are, for networks that take both."""
 
     def key(self, k: int) -> str:
         i, j = self.pairing.pair(k)
@@ -175,13 +192,37 @@ class PairReader:
     def load(self, k: int) -> Item:
         """Read input k's condition, and its exemplar where it is not kept. Raises BadInput."""
         i, j = self.pairing.pair(k)
-        condition = self.inputs.condition(i, self.conditions, self.size)
+        photo = self.inputs.photo(i, self.size) if self.as_photos else None
+        condition = self._condition(i, photo)
         if j is None:
             assert isinstance(self.pairing, Nearest)
             j = self.pairing.choose(condition[0])
         height, width = condition.shape[1:]
         image = self.exemplars.read(j) if len(self.exemplars) > RESIDENT else None
-        return Item(k, i, j, pad(condition), (width, height), image)
+        if photo is not None:
+            photo = pad(photo.transpose(2, 0, 1)).transpose(1, 2, 0)
+        return Item(k, i, j, pad(condition), (width, height), image, photo)
+
+    def _condition(self, i: int, photo: np.ndarray | None) -> np.ndarray:
+        """Input i's condition array; of a photo whose condition is not needed, no planes."""
+        if photo is None:
+            return self.inputs.condition(i, self.conditions, self.size)
+        height, width = photo.shape[:2]
+        if not self.exemplars.with_condition:
+            return np.empty((0, height, width), np.uint8)
+        if isinstance(self.inputs, Inputs):
+            return self.conditions.read(self.input_item(i), (width, height))
+        return self.inputs.condition(i, self.conditions, (width, height))
+
+    def input_item(self, i: int) -> Path:
+        """Where the condition of an input that is a photo is read from. Raises BadInput."""
+        assert isinstance(self.inputs, Inputs)
+        root, layout = self.inputs.root, self.conditions.layout
+        return find_condition(layout, self.inputs.path(i), root, self.input_condition, "input")
+
+    def input_size(self, i: int) -> Size:
+        """The (width, height) of the file that input i is. Raises BadInput."""
+        return self.inputs.file_size(i, None if self.as_photos else self.conditions.layout)
 
 
 def pad(array: np.ndarray) -> np.ndarray:
@@ -216,9 +257,11 @@ def check_layout(layout: Layout, kind: str, config: ModelConfig) -> None:
         )
 
 
-def key_lines(reader: PairReader, format: str, count: int) -> Iterator[tuple[str, str, str]]:
+def key_lines(
+    reader: PairReader, output_name: Callable[[int], str], count: int
+) -> Iterator[tuple[str, str, str]]:
     """(input, exemplar, result) names of the first items, for a dry run."""
     for k in range(min(count, len(reader.pairing))):
         i, j = reader.pairing.pair(k)
         name = "by its labels" if j is None else reader.exemplars.names[j]
-        yield reader.inputs.key(i), name, reader.output_name(k, format)
+        yield reader.inputs.key(i), name, output_name(k)

@@ -61,11 +61,17 @@ def result_file(row: Mapping[str, Any]) -> Any:
     return row.get("shard") or row.get("output") or ""
 
 
+def result_files(row: Mapping[str, Any]) -> list[Any]:
+    """All files of an output folder that hold a row's results: that one, and `also` others."""
+    also = row.get("also")
+    return [result_file(row), *(also if isinstance(also, list) else [])]
+
+
 def _is_row(row: Any) -> bool:
     """Whether a line of a manifest is one of ours: the columns that are relied on are there."""
     if not isinstance(row, dict) or not isinstance(row.get("key"), str):
         return False
-    names = [row["key"], result_file(row)]
+    names = [row["key"], *result_files(row)]
     try:
         sizes = [len(os.fsencode(part)) for name in names for part in name.split("/")]
     except (AttributeError, UnicodeEncodeError):
@@ -92,12 +98,14 @@ def latest_rows(folder: Path) -> Iterator[dict[str, Any]]:
 class Finished:
     """The keys that need no more work, 8 bytes each.
 
-    A key whose latest row says `done` but whose file is gone needs it again.
+    A key whose latest row says `done` but of whose files one is gone needs it again.
     """
 
     def __init__(self, folder: Path, statuses: tuple[str, ...]) -> None:
         def ended(row: dict[str, Any]) -> bool:
-            if row.get("status") == DONE and not (folder / result_file(row)).is_file():
+            if row.get("status") == DONE and not all(
+                (folder / name).is_file() for name in result_files(row)
+            ):
                 return False
             return row.get("status") in statuses
 

@@ -31,7 +31,7 @@ from cocoscli.engine.files import (
     take_lock,
     write_inside,
 )
-from cocoscli.engine.manifest import MANIFEST, read_manifest, repair, result_file, rewrite
+from cocoscli.engine.manifest import MANIFEST, read_manifest, repair, result_files, rewrite
 from cocoscli.errors import CocosError
 
 RUN = "run.toml"
@@ -124,7 +124,7 @@ class OutputFolder:
 
     def _clear(self) -> None:
         for row in read_manifest(self.path):
-            if name := result_file(row):
+            for name in filter(None, result_files(row)):
                 result = self.path / safe_name(name)
                 if result.is_file() and is_inside(self.path, result):
                     result.unlink()

@@ -50,7 +50,7 @@ from cocoscli.engine.models import (
     text_sha256,
     untrained_weights,
 )
-from cocoscli.errors import CocosError, UsageError
+from cocoscli.errors import BadInput, CocosError, UsageError
 
 SCENES = Path("out/scenes")
 """Where generated inputs go when none are given."""
@@ -58,6 +58,8 @@ SCENE_COUNT = 8
 SCENES_KIND = "labels"
 SHARDS = Path("shards")
 """Where `cocos prepare` writes when it is not told."""
+VIA = ("auto", "condition", "photo")
+"""What inputs may be matched by; see `_as_photos`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,10 @@ class PairOptions:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    via: str = "condition"
+    """What inputs are matched by, one of `VIA`."""
+    input_condition: Path | None = None
+    """Where the conditions of inputs that are photos are, for networks that take both."""
     dry_run: bool = False
     """Nothing is written, so scenes are named and not generated."""
 
@@ -121,6 +127,8 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     layout_name = options.layout
     if layout_name is not None and layout_name not in LAYOUTS:
         raise UsageError(f"--layout {layout_name}: expected one of {', '.join(LAYOUTS)}.")
+    if options.via not in VIA:
+        raise UsageError(f"--via {options.via}: expected one of {', '.join(VIA)}.")
     if not Path(options.exemplar).exists():
         find_exemplars(options.exemplar, LAYOUTS["edges"])  # says so before weights are read
     weights = _weights(options, device, defaults)
@@ -133,7 +141,11 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     check_layout(layout, kind, model.config)
     size_text = options.size or str(model.condition.size)
     size = parse_size(size_text)
-    inputs = _inputs(options, layout, model.condition.size, defaults)
+    as_photos = _as_photos(options, layout, model.config.needs_exemplar_input)
+    if options.via == "auto":
+        defaults.append(("via", "photo" if as_photos else "condition", "--via"))
+    listed = LAYOUTS["edges"] if as_photos else layout
+    inputs = _inputs(options, listed, model.condition.size, defaults)
     colors = read_color_table(options.colors) if options.colors else None
     conditions = ConditionReader(layout, model.config.channels, options.ignore_label, colors)
     exemplars = Exemplars(
@@ -142,19 +154,29 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     )  # fmt: skip
     if exemplars.with_condition:
         exemplars.item(0)  # the first missing condition is said before anything runs
-    reader = PairReader(inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size)
+    if as_photos and options.pairs == "nearest" and not exemplars.with_condition:
+        raise UsageError(
+            "--pairs nearest compares label maps, and --via photo reads none of INPUTS.",
+            "Give --pairs cycle, random, all or a CSV file, or --via condition.",
+        )
+    reader = PairReader(
+        inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size,
+        as_photos=as_photos, input_condition=options.input_condition,
+    )  # fmt: skip
+    if as_photos and exemplars.with_condition and isinstance(inputs, Inputs):
+        _check_input_condition(reader)
     largest = size or (model.condition.size, model.condition.size)
     batch_size = options.batch_size or default_batch_size(
         device, multiple(largest[0], up=True), multiple(largest[1], up=True)
     )
     settings = {
         "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
-        "exemplar_names": text_sha256("\0".join(names)), "pairs": _content(options.pairs),
+        "exemplar_names": text_sha256("\0".join(names)), "pairs": content(options.pairs),
         "weights": weights.sha256 or weights.name, "layout": layout.name, "size": size_text,
         "precision": precision, "seed": options.seed,
         "ignore_label": -1 if options.ignore_label is None else options.ignore_label,
         "exemplar_condition": str(options.exemplar_condition or ""),
-        "colors": _content(str(options.colors or "")),
+        "colors": content(str(options.colors or "")),
     }  # fmt: skip
     return PairPlan(weights, reader, device, precision, batch_size, settings, defaults)
 
@@ -206,7 +228,47 @@ def _inputs(
     return list_inputs(str(SCENES), layout, sys.stdin.buffer)
 
 
-def _content(name: str) -> str:
+def _as_photos(options: PairOptions, layout: Layout, needs_condition: bool) -> bool:
+    """Whether inputs are matched as photos; `auto` is decided by what INPUTS are.
+
+    Label maps are conditions. Photos are matched as photos where the network takes them without a
+    condition, for they say more than the edges or joints that the layout would make of them.
+    Samples of shards, which hold both, are matched by their conditions, as `cocos translate` does.
+    """
+    if options.via != "auto":
+        return options.via == "photo"
+    if options.inputs is None or is_shards(options.inputs):
+        return False
+    if not layout.items_are_labels:
+        return not needs_condition
+    path = Path(options.inputs)
+    return not _has_items(layout, path) and _has_items(LAYOUTS["edges"], path)
+
+
+def _has_items(layout: Layout, path: Path) -> bool:
+    """Whether a file is an item of a layout by its name, or a folder holds one."""
+    if path.is_file():
+        return layout.is_item(path, path.parent)
+    try:
+        return any(True for _ in layout.walk(path))
+    except CocosError:
+        return False
+
+
+def _check_input_condition(reader: PairReader) -> None:
+    """CocosError where the first input's condition is missing, before anything runs."""
+    try:
+        reader.input_item(0)
+    except BadInput as error:
+        raise CocosError(
+            f"{error.message} These weights mix conditions into photos, so they match photos only "
+            "with those of both.",
+            "Give --input-condition FILE or FOLDER, or weights that mix none in "
+            "(`cocos weights info` tells).",
+        ) from None
+
+
+def content(name: str) -> str:
     """A setting that may be a file: its name and hash, so that an edited file is another one."""
     return f"{name} (sha256 {file_sha256(Path(name))[:16]})" if os.path.isfile(name) else name
 

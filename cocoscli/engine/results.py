@@ -67,7 +67,8 @@ class Files:
         names = [file_name(row["key"], suffix) for suffix in packed.sample.members]
         written = zip(names, packed.sample.members.values(), strict=True)
         hashes = [self.output.write(name, data) for name, data in written]
-        return {**packed.columns, "output": names[0], "sha256": hashes[0]}, None
+        also = {"also": names[1:]} if names[1:] else {}
+        return {**packed.columns, "output": names[0], "sha256": hashes[0], **also}, None
 
     def record(self, items: Iterable[tuple[Row, Sample | None]]) -> Iterator[Row]:
         for row, _ in items:

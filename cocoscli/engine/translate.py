@@ -2,177 +2,66 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cocosnet
 import numpy as np
-import torch
-from torch import Tensor
 
-from cocoscli.data.conditions import preview
 from cocoscli.data.encoding import SHARDS, encode_image, image_format, thumbnail
-from cocoscli.data.planes import expand
 from cocoscli.data.shards import Sample
-from cocoscli.engine.batch import Work, is_out_of_memory
-from cocoscli.engine.device import autocast
 from cocoscli.engine.gallery import thumb_name
-from cocoscli.engine.items import ExemplarImage, Item, PairReader
+from cocoscli.engine.items import Item, PairReader
+from cocoscli.engine.pairwork import Computing, PairWork
 from cocoscli.engine.results import Packed
-from cocoscli.engine.tensors import photo_tensor, to_uint8
-from cocoscli.errors import BadInput
-
-BANK_BYTES = 2**29
-"""Packed exemplars that are kept."""
+from cocoscli.engine.tensors import to_uint8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendering:
+class Rendering(Computing):
     """How results are computed and written."""
 
-    device: torch.device
-    precision: str = "fp32"
     format: str = "png"
     """One of `RESULT_FORMATS`."""
     quality: int = 95
-    gallery: int = 1000
-    """Items, counted from the first, that get pictures in the gallery."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A translation as arrays."""
+    """A translation as arrays (H,W,3) uint8; the last two only where the page shows the item."""
 
     image: np.ndarray
-    """(H,W,3) uint8."""
-    warped: np.ndarray | None
-    condition: np.ndarray | None
     exemplar: int
+    warped: np.ndarray | None
+    input: np.ndarray | None
 
 
-class Banks:
-    """Packed exemplars, the most recently used kept; each is encoded alone, so that its numbers
-    do not depend on what it was batched with."""
-
-    def __init__(self, translation: Translation) -> None:
-        self.translation = translation
-        self.kept: OrderedDict[int, cocosnet.ExemplarBank | BadInput] = OrderedDict()
-
-    def get(self, j: int, image: ExemplarImage | None) -> cocosnet.ExemplarBank | BadInput:
-        if j not in self.kept:
-            self.kept[j] = self._make(j, image)
-        self.kept.move_to_end(j)
-        sizes = [0 if isinstance(b, BadInput) else b.nbytes for b in self.kept.values()]
-        total = sum(sizes)
-        while total > BANK_BYTES and len(self.kept) > 1:
-            _, dropped = self.kept.popitem(last=False)
-            total -= 0 if isinstance(dropped, BadInput) else dropped.nbytes
-        return self.kept[j]
-
-    def _make(self, j: int, image: ExemplarImage | None) -> cocosnet.ExemplarBank | BadInput:
-        try:
-            return self.translation.encode(image or self.translation.reader.exemplars.read(j))
-        except BadInput as error:
-            return error
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            name = self.translation.reader.exemplars.names[j]
-            return BadInput(f"{name}: out of memory at this size.", "Give a smaller --size.")
-
-
-class Translation(Work[Item, Rendered]):
+class Translation(PairWork[Rendered]):
     """The work of `cocos translate` for `batch.run`."""
 
     def __init__(self, model: cocosnet.CoCosNet, reader: PairReader, rendering: Rendering) -> None:
-        self.model = model
-        self.reader = reader
+        super().__init__(model, reader, rendering)
         self.rendering = rendering
-        self.banks = Banks(self)
-        self.features: tuple[int, cocosnet.InputFeatures] | None = None
-        self._shown: set[int] = set()
-        self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        return len(self.reader.pairing)
-
-    def key(self, k: int) -> str:
-        return self.reader.key(k)
-
-    def describe(self, k: int) -> dict[str, Any]:
-        i, j = self.reader.pairing.pair(k)
-        exemplar = None if j is None else self.reader.exemplars.names[j]
-        return {"input": self.reader.inputs.key(i), "exemplar": exemplar}
-
-    def groups(self, loaded: Sequence[Item]) -> list[list[int]]:
-        """Items whose conditions have one padded shape and whose exemplars have one size."""
-        groups: dict[tuple, list[int]] = {}
-        for n, item in enumerate(loaded):
-            size = item.image.photo.shape if item.image else self._bank_shape(item)
-            groups.setdefault((item.condition.shape, size), []).append(n)
-        return list(groups.values())
-
-    def _bank_shape(self, item: Item) -> tuple[int, ...]:
-        bank = self.banks.get(item.exemplar, None)
-        return () if isinstance(bank, BadInput) else tuple(bank.colours.shape)
-
-    def compute(self, loaded: Sequence[Item]) -> list[Rendered | BadInput]:
-        # On a CPU more at once gains nothing, and alone the numbers do not depend on the batch.
-        if self.rendering.device.type == "cpu" and len(loaded) > 1:
-            return [result for item in loaded for result in self.compute([item])]
-        banks = [self.banks.get(item.exemplar, item.image) for item in loaded]
-        good = [n for n, bank in enumerate(banks) if not isinstance(bank, BadInput)]
-        rendered = iter(self._images([loaded[n] for n in good], [banks[n] for n in good]))  # type: ignore[misc]
-        return [bank if isinstance(bank, BadInput) else next(rendered) for bank in banks]
-
-    def _images(self, loaded: Sequence[Item], banks: list[cocosnet.ExemplarBank]) -> list[Rendered]:
-        if not loaded:
-            return []
-        with torch.inference_mode(), autocast(self.rendering.precision, self.rendering.device):
-            output = self._render(loaded, banks)
+    def make(self, items: list[Item], banks: list[cocosnet.ExemplarBank]) -> list[Rendered]:
+        output = self._render(items, banks)
         images = to_uint8(output.image)
-        wanted = [item.k < self.rendering.gallery for item in loaded]
+        wanted = [item.k < self.rendering.gallery for item in items]
         warped = to_uint8(output.warped) if any(wanted) else images
         return [
             Rendered(
                 image=image[: item.size[1], : item.size[0]],
-                warped=warp[: item.size[1], : item.size[0]] if show else None,
-                condition=item.condition[:, : item.size[1], : item.size[0]] if show else None,
                 exemplar=item.exemplar,
+                warped=warp[: item.size[1], : item.size[0]] if show else None,
+                input=self.input_picture(item) if show else None,
             )
-            for item, image, warp, show in zip(loaded, images, warped, wanted, strict=True)
+            for item, image, warp, show in zip(items, images, warped, wanted, strict=True)
         ]
 
-    def _render(self, items: Sequence[Item], banks: list[cocosnet.ExemplarBank]) -> cocosnet.Output:
-        """The network on one group. One exemplar for all serves as it is; one input for all (pairs
-        'all') is encoded once and kept for the next batch."""
-        same_input = self.reader.pairing.many and len({item.input for item in items}) == 1
-        same_bank = all(bank is banks[0] for bank in banks)
-        bank = banks[0] if same_bank else cocosnet.ExemplarBank.stack(banks)
-        x = self._planes([item.condition for item in (items[:1] if same_input else items)])
-        if not same_input:
-            return self.model.render(x, self.model.match(x, bank))
-        if self.features is None or self.features[0] != items[0].input:
-            self.features = (items[0].input, self.model.encode_input(x))
-        return self.model.render(x, self.model.match(self.features[1], bank))
-
-    def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
-        """An exemplar alone, as a bank of one."""
-        photo = torch.from_numpy(image.photo)[None]
-        y = photo_tensor(photo, self.rendering.device).contiguous()
-        condition = None if image.condition is None else self._planes([image.condition])
-        with torch.inference_mode(), autocast(self.rendering.precision, self.rendering.device):
-            return self.model.encode_exemplar(y, condition)
-
-    def _planes(self, arrays: list[np.ndarray]) -> Tensor:
-        stacked = np.stack(arrays)
-        stacked = stacked.astype(np.int32)  # an ignored label may lie beyond 255
-        conditions = self.reader.conditions
-        on_device = torch.from_numpy(stacked).to(self.rendering.device)
-        return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
+    def _render(self, items: list[Item], banks: list[cocosnet.ExemplarBank]) -> cocosnet.Output:
+        """The network on one group."""
+        alone = items[:1] if self.one_input(items) else items
+        x = self.planes([item.condition for item in alone])
+        return self.model.render(x, self.match(items, banks, lambda: self.model.encode_input(x)))
 
     def pack(self, k: int, result: Rendered) -> Packed:
         format = image_format(self.rendering.format)
@@ -187,20 +76,10 @@ class Translation(Work[Item, Rendered]):
 
     def _pictures(self, key: str, result: Rendered) -> dict[str, bytes]:
         """What the page shows of an item, apart from a result that is a file."""
-        if result.warped is None or result.condition is None:
+        if result.warped is None or result.input is None:
             return {}
-        kind = self.reader.conditions.layout.kind
-        shown = {"input": preview(result.condition, kind), "warp": result.warped}
+        shown = {"input": result.input, "warp": result.warped}
         if self.rendering.format == SHARDS:
             shown["result"] = result.image
         pictures = {thumb_name(key, what): thumbnail(pixels) for what, pixels in shown.items()}
-        return pictures | self._exemplar_picture(result.exemplar)
-
-    def _exemplar_picture(self, j: int) -> dict[str, bytes]:
-        with self._lock:
-            fresh = j not in self._shown
-            self._shown.add(j)
-        if not fresh:
-            return {}
-        photo = self.reader.exemplars.read(j).photo
-        return {thumb_name(self.reader.exemplars.names[j], "exemplar"): thumbnail(photo)}
+        return pictures | self.exemplar_picture(result.exemplar)

@@ -167,12 +167,17 @@
     return figure;
   }
 
-  function item(at, [title, pictures, note, failed]) {
+  function item(at, [title, pictures, note, failed, link]) {
     const row = make("div", failed ? "row failed" : "row");
     row.setAttribute("role", "row");
     row.setAttribute("aria-rowindex", at + 2);
     const [input, ...results] = matrix ? pictures : [null, ...pictures];
     const head = about(at, title, input && tile(input[0], input[1], "Input", title));
+    if (link) {
+      const more = make("a", "more", link[1]);
+      more.href = link[0];
+      head.append(more);
+    }
     row.append(head);
     const remark = note ? make("div", "note", note) : null;
     let shown = results.length;

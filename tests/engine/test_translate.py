@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cocoscli.engine import translate
+from cocoscli.engine import pairwork, translate
 from cocoscli.engine.batch import Plan
 from cocoscli.engine.plan import PairOptions, plan_pairs
 from cocoscli.engine.run import open_run
@@ -76,7 +76,7 @@ def test_banks_that_are_dropped_are_made_again(desk, monkeypatch):
     desk.fill(6, 3)
     order = list(range(6))
     base = images(prepared(desk), 2, order, monkeypatch)
-    monkeypatch.setattr(translate, "BANK_BYTES", 1)
+    monkeypatch.setattr(pairwork, "BANK_BYTES", 1)
     work = prepared(desk)
     assert all(torch.allclose(base[k], image, atol=1e-5)
                for k, image in images(work, 2, order, monkeypatch).items())  # fmt: skip

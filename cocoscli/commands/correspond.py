@@ -1,0 +1,175 @@
+"""`cocos correspond`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cocoscli.commands import options as o
+
+
+def correspond(
+    inputs: o.Inputs = None,
+    exemplar: o.Exemplar = None,
+    weights: o.WeightsFile = None,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Folder for the results.")
+    ] = Path("out/correspond"),
+    via: Annotated[
+        str,
+        typer.Option(
+            "--via",
+            metavar="auto|condition|photo",
+            help="What an input is matched by: its label map, edges or pose, or itself as a photo. "
+            "auto: photos as photos, where the weights take them without conditions.",
+        ),
+    ] = "auto",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="npz|flo|kitti",
+            help="Of the flow; npz holds all else too, flo and kitti are displacements of pixels.",
+        ),
+    ] = "npz",
+    subpixel: Annotated[
+        bool, typer.Option("--subpixel", help="Matches between the cells of the grid.")
+    ] = False,
+    warp: Annotated[bool, typer.Option("--warp", help="Write the warped exemplars too.")] = False,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            "--points",
+            metavar="FILE",
+            help="Carry points across: CSV key,name,x,y or x,y; JSON {key: [[x, y], ...]}.",
+        ),
+    ] = None,
+    points_from: Annotated[
+        str,
+        typer.Option("--points-from", metavar="input|exemplar", help="Where the points lie."),
+    ] = "input",
+    pairs: o.Pairs = "cycle",
+    layout: o.LayoutName = None,
+    input_condition: Annotated[
+        Path | None,
+        typer.Option(
+            "--input-condition",
+            metavar="DIR|FILE",
+            show_default="the layout's own place",
+            help="Where the inputs' masks are, with --via photo and weights that need them.",
+        ),
+    ] = None,
+    exemplar_condition: o.ExemplarCondition = None,
+    colors: o.Colors = None,
+    size: o.Size = None,
+    ignore_label: o.IgnoreLabel = 255,
+    gallery: o.Gallery = 200,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    precision: o.Precision = "auto",
+    batch_size: o.BatchSize = None,
+    workers: o.Workers = None,
+    limit: o.Limit = None,
+    null: o.Null = False,
+    retry_failed: o.RetryFailed = False,
+    overwrite: o.Overwrite = False,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+) -> None:
+    """Find where each pixel of an input lies in its exemplar: flow, confidence, key points.
+
+    Running the same command again goes on where it stopped.
+
+    \b
+    Example: cocos correspond masks/ --exemplar photos/ --weights w.safetensors --warp
+    """
+    from cocoscli import console
+    from cocoscli.commands.pairs import batch_plan, finish, followed, say_plan
+    from cocoscli.data.flow_files import FLOW_FORMATS
+    from cocoscli.data.points import read_points
+    from cocoscli.engine.correspond import ENDS, Correspondence, Matching
+    from cocoscli.engine.match_page import write_pages
+    from cocoscli.engine.plan import PairOptions, content, plan_pairs
+    from cocoscli.engine.run import open_run
+    from cocoscli.errors import UsageError
+
+    if format not in FLOW_FORMATS:
+        raise UsageError(f"--format {format}: expected one of {', '.join(FLOW_FORMATS)}.")
+    if points_from not in ENDS:
+        raise UsageError(f"--points-from {points_from}: expected one of {', '.join(ENDS)}.")
+    if exemplar == "":
+        raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
+    carried = read_points(points) if points else None
+    plan = plan_pairs(
+        PairOptions(
+            inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
+            exemplar_condition=exemplar_condition, colors=colors, size=size,
+            ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
+            device=device, precision=precision, batch_size=batch_size, dry_run=dry_run, via=via,
+            input_condition=input_condition,
+        )
+    )  # fmt: skip
+    if str(output) == "out/correspond":
+        plan.defaults.append(("output", str(output), "--output"))
+    console.say_defaults(plan.defaults)
+    work = Correspondence(
+        plan.weights.model,
+        plan.reader,
+        Matching(
+            device=plan.device, precision=plan.precision, gallery=gallery, format=format,
+            subpixel=subpixel, warp=warp, points=carried, points_from=points_from,
+        ),
+    )  # fmt: skip
+    if dry_run:
+        return say_plan(plan, work.output_name, limit, json)
+    settings = {
+        **plan.settings, "command": "correspond", "as_photos": plan.reader.as_photos,
+        "input_condition": str(input_condition or ""), "format": format, "subpixel": subpixel,
+        "warp": warp, "points": content(str(points or "")), "points_from": points_from,
+    }  # fmt: skip
+    run = open_run(
+        work, output, settings=settings, record=plan.record,
+        plan=batch_plan(plan, workers, limit, retry_failed), overwrite=overwrite,
+    )  # fmt: skip
+    _warn(_counted(followed(run)), points)
+    facts = {
+        "weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
+        "matched by": "photo" if plan.reader.as_photos else "condition",
+    }  # fmt: skip
+
+    def pages(summary: dict[str, Any]) -> Path:
+        failed = {"failed": str(summary["failed"])}
+        return write_pages(output, gallery, len(work), {**facts, **failed})
+
+    finish(run, pages if gallery else None, json)
+
+
+def _counted(rows: Iterable[dict[str, Any]]) -> Counter[str]:
+    """How many of the rows are done, are flagged, and had points."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        if row["status"] == "done":
+            told = ("one_to_many", "many_to_one", "points", "invalid_pixels")
+            counts.update({"done": 1, **{name: int(bool(row.get(name))) for name in told}})
+    return counts
+
+
+def _warn(counts: Counter[str], points: Path | None) -> None:
+    """What deserves a look, once for the whole run."""
+    from cocoscli import console
+    from cocoscli.data.wording import shown
+
+    of = f"of {counts['done']} pairs"
+    if n := counts["one_to_many"]:
+        console.warn(f"{n} {of} are one-to-many: most of the input could lie in many places.")
+    if n := counts["many_to_one"]:
+        console.warn(f"{n} {of} are many-to-one: much of the input shares few exemplar positions.")
+    if n := counts["invalid_pixels"]:
+        console.warn(f"{n} {of} have displacements beyond 511 px, which KITTI files leave out.")
+    if points and counts["done"] and not counts["points"]:
+        console.warn(f"no point of {shown(points)} is of an image of this run: keys are paths "
+                     "below its folder.")  # fmt: skip
