@@ -186,6 +186,30 @@ def test_patches_far_from_zero_keep_their_precision():
     assert gap(ours.double(), expected) < 1e-5
 
 
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_sharp_matches_and_their_gradients_equal_the_dense_ones(kernel):
+    """At 0.01 most weights are negligible, and rows' maxima rise and fall from tile to tile."""
+    leaves = [noise(*s, seed=i).double().requires_grad_() for i, s in enumerate([(1, 8, 6, 5)] * 2)]
+    values, target = noise(1, 3, 6, 5, seed=2), noise(1, 3, 6, 5, seed=3)
+    p = torch.softmax(dense(*leaves, kernel) / 0.01, dim=-1)
+    plain = (p @ values.double().flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, (6, 5))
+    expected = torch.autograd.grad((plain * target).sum(), leaves)
+    ours = matching.warp(*(describe(x, kernel) for x in leaves), values, 0.01)
+    gradients = torch.autograd.grad((ours * target).sum(), leaves)
+    assert gap(ours.double(), plain) < 1e-4
+    for a, b in zip(gradients, expected, strict=True):
+        assert gap(a, b) < 1e-4 * float(b.abs().max())
+
+
+def test_a_second_gradient_is_refused_and_not_wrong():
+    q = noise(1, 4, 3, 3).requires_grad_()
+    ours = matching.warp(describe(q), describe(noise(1, 4, 3, 3, seed=1)), noise(1, 1, 3, 3), 0.1)
+    (first,) = torch.autograd.grad(ours.square().sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
+
+
 # Degenerate maps
 
 
