@@ -10,10 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 from cocosnet.config import STRIDE
+from cocosnet.flow import centres
 from PIL import Image, ImageDraw
 
 from cocoscli.data.encoding import THUMBNAIL, encode_image, thumbnail
-from cocoscli.data.flow import centres
 from cocoscli.engine.files import PRIVATE
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.manifest import digest
@@ -88,7 +88,7 @@ def surest(match: MatchArrays) -> list[tuple[np.ndarray, np.ndarray, tuple[int, 
     """(from, to, colour) of the most confident mutual match in each of `LINES` x `LINES` parts."""
     confidence = np.where(match.mutual, match.there.confidence, -1)
     rows, columns = confidence.shape
-    places = centres(rows, columns)
+    places = centres((rows, columns)).numpy()
     found = []
     for part in np.array_split(np.arange(rows), min(LINES, rows)):
         for across in np.array_split(np.arange(columns), min(LINES, columns)):

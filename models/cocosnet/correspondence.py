@@ -32,7 +32,8 @@ class ExemplarBank:
 
     side: Side
     colours: Tensor
-    """(B,3,h,w) the exemplar at 1/4, or (B,48,h,w) its patches: what Eq. 4 averages."""
+    """(B,3,h,w) the exemplar at 1/4, or (B,48,h,w) its patches: what Eq. 4 averages. Finer than the
+    side's grid where the match is coarser than what it warps."""
 
     def __len__(self) -> int:
         return len(self.side.features)
@@ -54,20 +55,36 @@ class ExemplarBank:
 class Match:
     """The correspondence of inputs and exemplars; each quantity is streamed when asked for."""
 
-    def __init__(self, query: Side, bank: ExemplarBank, config: ModelConfig) -> None:
+    def __init__(
+        self, query: Side, bank: ExemplarBank, config: ModelConfig, at: Tensor | None = None
+    ) -> None:
         self.query = query
         self.bank = bank
         self.config = config
+        self.at = at
+        """(H',W',2): where warps lie, xy in pixels of the matched input; None: at its cells."""
 
     def warp(self, values: Tensor) -> Tensor:
         """Eq. 4 for anything aligned with the exemplar.
 
         values (B or 1, D, H', W'), averaged down to the exemplar's matching grid where larger ->
-        (B,D,h,w) on the input's matching grid, 1/4 of the image.
+        (B,D,h,w) on the input's matching grid, 1/4 of the image. Where warps are finer than the
+        match (`at`), the values are taken from where the flow between its cells leads.
         """
         self._check(values, len(self.bank))
+        if self.at is not None:
+            return self._sampled(values, self.at)
         grid = matching.to_grid(values, self.bank.side.grid)
         return matching.warp(self.query, self.bank.side, grid, self.config.temperature)
+
+    def _sampled(self, values: Tensor, at: Tensor) -> Tensor:
+        """Values (B or 1,D,H,W), of any size, at the matches of positions: (B,D,H',W')."""
+        height, width = self.bank.side.grid
+        size = STRIDE * at.new_tensor([width, height])
+        found = at + flow.displacement_at(self.refined_flow, at)
+        values = values.float().expand(len(found), -1, -1, -1)
+        places = 2 * (found + 0.5) / size - 1
+        return F.grid_sample(values, places, padding_mode="border", align_corners=False)
 
     def warp_back(self, values: Tensor) -> Tensor:
         """Eq. 12's way back: (B,D,h,w) on the input's grid -> on the exemplar's grid."""
@@ -183,8 +200,11 @@ class Correspondence(nn.Module):
         features = self.shared.input_features(self.adapt_input(x), x)
         return InputFeatures(self._describe(features))
 
-    def encode_exemplar(self, y: Tensor, condition: Tensor | None = None) -> ExemplarBank:
-        return ExemplarBank(self.encode_photo(y, condition).side, self._colours(y))
+    def encode_exemplar(
+        self, y: Tensor, condition: Tensor | None = None, colours: Tensor | None = None
+    ) -> ExemplarBank:
+        side = self.encode_photo(y, condition).side
+        return ExemplarBank(side, self._colours(y if colours is None else colours))
 
     def encode_photo(self, y: Tensor, condition: Tensor | None = None) -> InputFeatures:
         """A photo in the input's place, by the exemplar's adaptor."""
@@ -216,5 +236,5 @@ class Correspondence(nn.Module):
     def _describe(self, features: Tensor) -> Side:
         return describe(features, self.config.match_kernel, self.config.match_norm)
 
-    def match(self, features: InputFeatures, bank: ExemplarBank) -> Match:
-        return Match(features.side, bank, self.config)
+    def match(self, features: InputFeatures, bank: ExemplarBank, at: Tensor | None = None) -> Match:
+        return Match(features.side, bank, self.config, at)

@@ -10,7 +10,6 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from cocosnet.config import STRIDE
 from cocosnet.descriptors import Side
@@ -121,43 +120,42 @@ def correlation_at(query: Side, key: Side, found: Tensor) -> Tensor:
     return total
 
 
-def upsampled(flow: Tensor, size: tuple[int, int], agree: float = 2 * STRIDE) -> Tensor:
-    """Matches on a grid (B,h,w,2) -> on `size` positions over the same image: (B,H,W,2).
+def centres(grid: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """(h,w,2): xy of a grid's cells in pixels."""
+    height, width = grid
+    index = torch.arange(height * width, device=device).view(height, width)
+    return positions(index, width)
 
-    Both are xy in pixels as the matching grid has them (4w x 4h over the image). A position takes
-    the displacement of the cells around it: bilinear weights among those that agree with its
-    nearest cell to `agree` pixels, so that the two sides of a jump are not mixed.
+
+def displacement_at(flow: Tensor, points: Tensor) -> Tensor:
+    """The displacements, match less position, of points between cells.
+
+    flow (B,h,w,2), points (...,2) xy in pixels -> (B,...,2). A point takes the displacements of the
+    cells around it: bilinear weights among those that agree with its nearest cell to `AGREE`
+    pixels, so that the two sides of a jump are not mixed. Beyond the border it is the border's.
     """
-    _, h, w, _ = flow.shape
-    height, width = size
-    own = pixels(cells(torch.arange(h * w, device=flow.device).view(h, w), w).float())
-    moved = (flow - own).permute(0, 3, 1, 2)
-    y, x = (_bilinear(n, cells_along, flow.device) for n, cells_along in ((height, h), (width, w)))
-    nearest = F.interpolate(moved, size=size, mode="nearest-exact")
-    total, weights = torch.zeros_like(nearest), torch.zeros_like(nearest[:, :1])
-    for rows, row_weight in y:
-        for columns, column_weight in x:
-            corner = moved[:, :, rows][:, :, :, columns]
-            apart = torch.linalg.vector_norm(corner - nearest, dim=1, keepdim=True)
-            weight = row_weight[:, None] * column_weight * (apart <= agree)
-            total += weight * corner
-            weights += weight
-    at = (
-        (torch.arange(n, device=flow.device) + 0.5) * (STRIDE * along / n) - 0.5
-        for n, along in ((width, w), (height, h))
-    )
-    own = torch.stack(torch.meshgrid(*at, indexing="xy"))
-    return (total / weights + own).permute(0, 2, 3, 1)
+    batch, height, width, _ = flow.shape
+    last = torch.tensor([width - 1, height - 1], device=flow.device)
+    moved = (flow - centres((height, width), flow.device)).flatten(1, 2)
+    place = ((points - (STRIDE - 1) / 2) / STRIDE).clamp_min(0).minimum(last)
+
+    def displacement(cell: Tensor) -> Tensor:
+        index = cell[..., 1] * width + cell[..., 0]
+        return moved[:, index.flatten()].view(batch, *index.shape, 2)
+
+    nearest = displacement((place + 0.5).floor().long())
+    before = place.floor().long()
+    part = place - before
+    total, weights = torch.zeros_like(nearest), torch.zeros_like(nearest[..., :1])
+    for corner in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        step = torch.tensor(corner, device=flow.device)
+        found = displacement((before + step).minimum(last))
+        apart = torch.linalg.vector_norm(found - nearest, dim=-1, keepdim=True)
+        weight = (1 - step - part).abs().prod(dim=-1, keepdim=True) * (apart <= AGREE)
+        total += weight * found
+        weights += weight
+    return total / weights
 
 
-def _bilinear(
-    length: int, cells_along: int, device: torch.device
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Each pixel's two cells along an axis, with their weights."""
-    scale = length / cells_along
-    at = (torch.arange(length, device=device) + 0.5) / scale - 0.5
-    at = at.clamp(0, cells_along - 1)
-    before = at.floor().long()
-    after = (before + 1).clamp_max(cells_along - 1)
-    weight = at - before
-    return (before, 1 - weight), (after, weight)
+AGREE = 2.0 * STRIDE
+"""What rounding to whole cells can make of neighbours that move alike, in pixels."""

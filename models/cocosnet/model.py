@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from cocosnet.config import MINIMUM, MULTIPLE, ConditionSchema, ModelConfig
+from cocosnet.config import MINIMUM, MULTIPLE, STRIDE, ConditionSchema, ModelConfig
 from cocosnet.correspondence import Correspondence, ExemplarBank, InputFeatures, Match
+from cocosnet.flow import centres
 from cocosnet.generator import PaperGenerator, ReleasedGenerator
 from cocosnet.layers import GAIN, PAPER_GAIN, initialise
 
@@ -30,6 +31,14 @@ def check_size(height: int, width: int) -> None:
         raise ValueError(
             f"size {width}x{height}: both sides must be multiples of {MULTIPLE} from {MINIMUM} up"
         )
+
+
+def positions_within(features: InputFeatures, size: tuple[int, int]) -> Tensor:
+    """(H/4,W/4,2): the cells of an image of `size` (H,W), xy in pixels of the one matched."""
+    matched = [STRIDE * side for side in features.side.grid]
+    own = centres((size[0] // STRIDE, size[1] // STRIDE), features.side.features.device)
+    scale = own.new_tensor([matched[1] / size[1], matched[0] / size[0]])
+    return (own + 0.5) * scale - 0.5
 
 
 class CoCosNet(nn.Module):
@@ -83,15 +92,21 @@ class CoCosNet(nn.Module):
         return self.correspondence.encode_input(input)
 
     def encode_exemplar(
-        self, exemplar: Tensor, exemplar_input: Tensor | None = None
+        self,
+        exemplar: Tensor,
+        exemplar_input: Tensor | None = None,
+        colours: Tensor | None = None,
     ) -> ExemplarBank:
         """Photos (B,3,H,W), -1..1 -> a bank that any number of inputs can be matched against.
 
         `exemplar_input` (B,K,H,W) is the exemplar's own condition map: needed where the weights
-        mix it in (`config.needs_exemplar_input`), ValueError without it.
+        mix it in (`config.needs_exemplar_input`), ValueError without it. `colours` (B,3,H',W') are
+        the same photos at the size of the results, where `match` is at a smaller one.
         """
+        if colours is not None:
+            check_size(*colours.shape[-2:])
         self._check_photo(exemplar, exemplar_input)
-        return self.correspondence.encode_exemplar(exemplar, exemplar_input)
+        return self.correspondence.encode_exemplar(exemplar, exemplar_input, colours)
 
     def encode_photo(self, photo: Tensor, photo_input: Tensor | None = None) -> InputFeatures:
         """Photos (B,3,H,W), -1..1, as inputs: to match photo with photo.
@@ -115,12 +130,24 @@ class CoCosNet(nn.Module):
             shape = tuple(exemplar_input.shape)
             raise ValueError(f"exemplar_input has shape {shape}, expected {expected}")
 
-    def match(self, input: Tensor | InputFeatures, bank: ExemplarBank) -> Match:
-        """Section 3.1: the dense correspondence of inputs and a bank (of 1 or B exemplars)."""
+    def match(
+        self,
+        input: Tensor | InputFeatures,
+        bank: ExemplarBank,
+        size: tuple[int, int] | None = None,
+    ) -> Match:
+        """Section 3.1: the dense correspondence of inputs and a bank (of 1 or B exemplars).
+
+        Matched at one size and rendered at a larger one: `size` (H,W) is what the input is rendered
+        at, and the flow between the cells of the match then leads to the colours of the bank.
+        """
         features = input if isinstance(input, InputFeatures) else self.encode_input(input)
         if 1 != len(bank) != len(features) != 1:
             raise ValueError(f"{len(features)} inputs against a bank of {len(bank)}")
-        return self.correspondence.match(features, bank)
+        if size is None:
+            return self.correspondence.match(features, bank)
+        check_size(*size)
+        return self.correspondence.match(features, bank, positions_within(features, size))
 
     def render(self, input: Tensor, match: Match) -> Output:
         """Section 3.2: the translation of `input` under a match.

@@ -86,35 +86,39 @@ def test_a_flat_correlation_has_no_top():
     assert flow.refined(*sides, torch.tensor([[[4]]]))[0, 0, 0].tolist() == [5.5, 5.5]
 
 
-def test_upsampling_keeps_a_shift_exactly():
-    own = flow.positions(torch.arange(12).view(1, 3, 4), 4)
+def pixel_grid(height: int, width: int) -> Tensor:
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return torch.stack([x, y], dim=-1).float()
+
+
+def test_between_cells_a_shift_stays_exact():
     shift = torch.tensor([5.0, -2.0])
-    full = flow.upsampled(own + shift, (12, 16))
-    y, x = torch.meshgrid(torch.arange(12), torch.arange(16), indexing="ij")
-    assert gap(full[0], torch.stack([x, y], dim=-1) + shift) < 1e-5
+    found = flow.displacement_at(flow.centres((3, 4))[None] + shift, pixel_grid(12, 16))
+    assert gap(found[0], shift.expand(12, 16, 2)) < 1e-5
 
 
-def test_upsampling_interpolates_a_scaling_between_cells():
-    own = flow.positions(torch.arange(16).view(1, 4, 4), 4)
-    full = flow.upsampled(own * 1.2, (16, 16), agree=50)
-    inside = full[0, 2:14, 2:14]
-    y, x = torch.meshgrid(torch.arange(2, 14), torch.arange(2, 14), indexing="ij")
-    assert gap(inside, torch.stack([x, y], dim=-1) * 1.2) < 1e-4
+def test_between_cells_a_scaling_is_interpolated():
+    inside = pixel_grid(16, 16)[2:14, 2:14]
+    found = flow.displacement_at(flow.centres((4, 4))[None] * 1.2, inside)
+    assert gap(found[0], inside * 0.2) < 1e-4
 
 
-def test_upsampling_does_not_mix_the_two_sides_of_a_jump():
-    own = flow.positions(torch.arange(8).view(1, 2, 4), 4)
+def test_between_cells_the_two_sides_of_a_jump_are_not_mixed():
+    own = flow.centres((2, 4))[None]
     far = torch.tensor([100.0, 0.0])
     jump = torch.where(torch.arange(4)[None, None, :, None] < 2, own, own + far)
-    full = flow.upsampled(jump, (8, 16))
-    moved = full[0, :, :, 0] - torch.arange(16)
+    moved = flow.displacement_at(jump, pixel_grid(8, 16))[0, :, :, 0]
     assert gap(moved[:, :8], torch.zeros(8, 8)) < 1e-5
     assert gap(moved[:, 8:], torch.full((8, 8), 100.0)) < 1e-4
 
 
-def test_upsampling_to_the_grid_itself_changes_nothing():
-    some = noise(1, 3, 4, 2) * 9
-    assert gap(flow.upsampled(some, (3, 4)), some) < 1e-5
+def test_at_the_cells_and_beyond_the_border_displacements_are_the_cells_own():
+    some = noise(2, 3, 4, 2) * 9
+    own = flow.centres((3, 4))
+    assert gap(flow.displacement_at(some, own) + own, some) < 1e-5
+    outside = torch.tensor([[-50.0, -50.0], [99.0, 99.0]])
+    corners = (some - own)[:, [0, -1], [0, -1]]
+    assert gap(flow.displacement_at(some, outside), corners) < 1e-5
 
 
 def test_confidence_of_a_thousand_alike_is_zero():

@@ -9,8 +9,8 @@ import cocosnet
 import numpy as np
 import pytest
 import torch
+from cocosnet.flow import centres
 
-from cocoscli.data.flow import centres
 from cocoscli.data.images import read_photo
 from cocoscli.engine.correspond import Correspondence, Found, Matching
 from cocoscli.engine.match_arrays import MatchArrays, Way
@@ -87,7 +87,9 @@ def test_photos_are_matched_by_the_exemplars_adaptor(desk):
 def test_a_photo_matches_itself_in_place(desk):
     desk.photo()
     [result] = found(prepared(desk, EDGES, via="photo"))
-    assert np.array_equal(result.match.best, centres(16, 16)) and result.match.mutual.all()
+    assert (
+        np.array_equal(result.match.best, centres((16, 16)).numpy()) and result.match.mutual.all()
+    )
     assert (result.match.usage == 1).all() and (result.match.there.cycle_error == 0).all()
 
 
