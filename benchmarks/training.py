@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cocosnet import losses, matching
+from cocosnet import layers, matching
 from cocosnet.descriptors import correlation
 from cocosnet.features import random_features
 from cocosnet.training import Batch, Pass, discriminator_terms, generator_terms, weighted
@@ -135,7 +135,7 @@ def run_path(name: str, precision: str, recompute: bool, steps: int) -> dict[str
     recipe = read_recipe(RECIPE, ("schedule.batch_size=1", "schedule.ema=0"))
     make = ReferenceTrainer if name == "reference" else Trainer
     if name == "reference":  # one block holds all, nothing is computed again
-        losses.BLOCK_ELEMENTS = 2**40
+        layers.BLOCK_ELEMENTS = 2**40
     machine = Machine(device=torch.device("cpu"), precision=precision, recompute=recompute)
     trainer = make(recipe, new_model(recipe, 0), random_features(19), machine)
     batch = made_batch(recipe.model.channels)

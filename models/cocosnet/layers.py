@@ -15,8 +15,16 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
-BLOCK_ELEMENTS = 2**22
-"""Entries of a matrix over pairs of positions that are held at once (16 MB in fp32)."""
+BLOCK_ELEMENTS = 2**21
+"""Entries of a matrix over pairs of positions that are held at once on a CPU (8 MB in fp32)."""
+ACCELERATED = 64
+"""How many times more elsewhere."""
+
+
+def rows_at_once(columns: int, device: torch.device) -> int:
+    """How many rows of such a matrix."""
+    limit = BLOCK_ELEMENTS if device.type == "cpu" else ACCELERATED * BLOCK_ELEMENTS
+    return max(1, limit // columns)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:
@@ -197,12 +205,13 @@ def _hold_weights(block: nn.Module) -> None:
                 )
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, rows: int = 1024) -> Tensor:
+def attend(query: Tensor, key: Tensor, value: Tensor, rows: int | None = None) -> Tensor:
     """softmax(query . key) . value, `rows` query positions at a time.
 
     query (B,N,C), key (B,C,M), value (B,M,D) -> (B,N,D). Rows are independent, so the result is
     that of the dense form and the N x M matrix is never held, for the gradient neither.
     """
+    rows = rows or rows_at_once(key.shape[2] * len(key), key.device)
     many = query.shape[1] > rows and torch.is_grad_enabled()
     with full_precision(query):
         inputs = key.float(), value.float()

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cocosnet.config import FEATURE_LAYERS, Form
-from cocosnet.layers import BLOCK_ELEMENTS, full_precision, recomputed, single, unit
+from cocosnet.layers import full_precision, recomputed, rows_at_once, single, unit
 
 Total = Callable[[Tensor], Tensor]
 """Sums a tensor over all processes."""
@@ -107,7 +107,7 @@ def contextual(form: Form, x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
     with full_precision(x):
         mean = single(y).mean(dim=(2, 3) if form == "paper" else 1, keepdim=True)
         query, key = (unit(single(z) - mean, single(z)).flatten(2) for z in (x, y))
-        rows = max(1, BLOCK_ELEMENTS // (len(key) * key.shape[2]))
+        rows = rows_at_once(len(key) * key.shape[2], key.device)
         strips = query.transpose(1, 2).split(rows, dim=1)
         settings = key, _CONTEXT_EPS[form], bandwidth
         again = len(strips) > 1 and torch.is_grad_enabled()

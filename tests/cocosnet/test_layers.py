@@ -138,6 +138,16 @@ def test_attention_in_strips_equals_attention_at_once(rows):
     assert gap(layers.attend(q, k, v, rows), dense) < 1e-6
 
 
+def test_attention_holds_few_rows_of_a_large_matrix(monkeypatch):
+    monkeypatch.setattr(layers, "BLOCK_ELEMENTS", 100)
+    seen = []
+    whole = layers._attend
+    monkeypatch.setattr(layers, "_attend", lambda *x: (seen.append(x[0].shape[1]), whole(*x))[1])
+    q, k, v = noise(1, 30, 3), noise(1, 3, 24, seed=1), noise(1, 24, 4, seed=2)
+    assert gap(layers.attend(q, k, v), torch.softmax(q @ k, dim=-1) @ v) < 1e-6
+    assert max(seen) == 4 and sum(seen) == 30
+
+
 def test_attention_in_strips_keeps_no_matrix_for_its_gradient():
     q, k, v = (noise(1, *s, seed=i) for i, s in enumerate([(64, 3), (3, 48), (48, 2)]))
     kept, gradients = [], []

@@ -9,7 +9,7 @@ import byhand
 import pytest
 import torch
 from byhand import array
-from cocosnet import losses
+from cocosnet import layers, losses
 from cocosnet.config import FEATURE_LAYERS
 from tiny import noise, saved_bytes
 from torch import Tensor
@@ -112,7 +112,7 @@ def test_context_in_blocks_keeps_no_matrix_and_has_the_same_gradient(form, monke
     pairs = 2 * 256 * 256
     results = []
     for block in (2**22, pairs // 16):
-        monkeypatch.setattr(losses, "BLOCK_ELEMENTS", block)
+        monkeypatch.setattr(layers, "BLOCK_ELEMENTS", block)
         with saved_bytes() as sizes:
             value = losses.contextual(form, x, y, 0.1)
         results.append((sum(sizes), value, torch.autograd.grad(value, x)[0]))
