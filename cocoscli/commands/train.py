@@ -150,7 +150,7 @@ def train(
             facts = describe(plan)
             return console.emit(facts) if json else console.table(
                 [(name, str(value)) for name, value in facts.items()])  # fmt: skip
-        events = TrainingRun(plan).events()
+        events = TrainingRun(plan, on_interrupt=_say_stopping).events()
         if tensorboard and processes.first:
             events = mirrored(events, plan.output)
         last = train_progress(events, quiet=not processes.first)
@@ -162,3 +162,9 @@ def train(
             console.note(f"step {last['step']}, {state}; {summary['page']}")
     finally:
         leave()
+
+
+def _say_stopping() -> None:
+    from cocoscli import console
+
+    console.note("stopping: the step at hand is finished and saved first; once more stops at once")

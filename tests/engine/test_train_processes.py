@@ -54,6 +54,7 @@ def test_a_signal_saves_and_the_run_goes_on(bench, number, workers):
     process.signal(number)
     code, said = process.end()
     assert code == 130 and said.splitlines()[-1].startswith("interrupted: the same command")
+    assert said.count("stopping: the step at hand") == 1
     (step,) = bench.steps()
     assert step >= 2 and bench.temporaries() == []
     told = bench.train("--max-steps", step + 1)
@@ -73,11 +74,12 @@ def test_the_second_ctrl_c_ends_at_once(bench):
 
 def test_signals_wait_and_a_second_one_does_not():
     before = signal.getsignal(signal.SIGINT)
-    with deferred_signals() as asked:
-        assert not asked
+    said: list[str] = []
+    with deferred_signals(lambda: said.append("stopping")) as asked:
+        assert not asked and not said
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.01)
-        assert asked
+        assert asked and said == ["stopping"]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)

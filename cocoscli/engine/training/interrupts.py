@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -19,14 +19,16 @@ class Asked:
 
 
 @contextmanager
-def deferred_signals() -> Iterator[Asked]:
-    """Within the block the first SIGINT or SIGTERM is only noted; the second interrupts at once."""
+def deferred_signals(on_first: Callable[[], None] = lambda: None) -> Iterator[Asked]:
+    """Within the block the first SIGINT or SIGTERM is only noted, and `on_first` called; the second
+    interrupts at once."""
     asked = Asked()
 
     def note(number: int, frame: object) -> None:
         if asked.came:
             raise KeyboardInterrupt
         asked.came = True
+        on_first()
 
     if threading.current_thread() is not threading.main_thread():
         yield asked

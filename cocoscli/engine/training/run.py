@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -39,8 +39,10 @@ BEST = "best.safetensors"
 class TrainingRun:
     """A run in progress; `events` does the work."""
 
-    def __init__(self, plan: TrainPlan) -> None:
+    def __init__(self, plan: TrainPlan, on_interrupt: Callable[[], None] = lambda: None) -> None:
         self.plan = plan
+        self.on_interrupt = on_interrupt
+        """Called when a signal has asked to stop: the step ends first, and is saved."""
         self.machine, self.options = plan.machine, plan.options
         self.processes: Processes = plan.machine.processes
         self.folder = RunFolder(plan.output)
@@ -52,7 +54,7 @@ class TrainingRun:
     def events(self) -> Iterator[Event]:
         """Train; what happens, as it happens. Raises CocosError, and KeyboardInterrupt once what
         was learned is on disk."""
-        with deferred_signals() as asked:
+        with deferred_signals(self.on_interrupt) as asked:
             try:
                 yield from self._events(asked)
             finally:
