@@ -11,18 +11,16 @@ from typing import Any
 import cocosnet
 import numpy as np
 import torch
-from torch import Tensor
 
 from cocoscli.data.conditions import preview
 from cocoscli.data.encoding import SHARDS, encode_image, image_format, thumbnail
-from cocoscli.data.planes import expand
 from cocoscli.data.shards import Sample
 from cocoscli.engine.batch import Work, is_out_of_memory
-from cocoscli.engine.device import autocast
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.items import ExemplarImage, Item, PairReader
+from cocoscli.engine.network import Network
 from cocoscli.engine.results import Packed
-from cocoscli.engine.tensors import photo_tensor, to_uint8
+from cocoscli.engine.tensors import to_uint8
 from cocoscli.errors import BadInput
 
 BANK_BYTES = 2**29
@@ -40,6 +38,11 @@ class Rendering:
     quality: int = 95
     gallery: int = 1000
     """Items, counted from the first, that get pictures in the gallery."""
+
+    def encoded(self, image: np.ndarray) -> dict[str, bytes]:
+        """A result (H,W,3) uint8 as a member of its sample."""
+        format = image_format(self.format)
+        return {f"image.{format}": encode_image(image, format, self.quality)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Banks:
 
     def _make(self, j: int, image: ExemplarImage | None) -> cocosnet.ExemplarBank | BadInput:
         try:
-            return self.translation.encode(image or self.translation.reader.exemplars.read(j))
+            image = image or self.translation.reader.exemplars.read(j)
+            return self.translation.network.encode(image)
         except BadInput as error:
             return error
         except (MemoryError, RuntimeError) as error:
@@ -88,7 +92,7 @@ class Translation(Work[Item, Rendered]):
     """The work of `cocos translate` for `batch.run`."""
 
     def __init__(self, model: cocosnet.CoCosNet, reader: PairReader, rendering: Rendering) -> None:
-        self.model = model
+        self.network = Network(model, reader.conditions, rendering.device, rendering.precision)
         self.reader = reader
         self.rendering = rendering
         self.banks = Banks(self)
@@ -131,7 +135,7 @@ class Translation(Work[Item, Rendered]):
     def _images(self, loaded: Sequence[Item], banks: list[cocosnet.ExemplarBank]) -> list[Rendered]:
         if not loaded:
             return []
-        with torch.inference_mode(), autocast(self.rendering.precision, self.rendering.device):
+        with self.network.running():
             output = self._render(loaded, banks)
         images = to_uint8(output.image)
         wanted = [item.k < self.rendering.gallery for item in loaded]
@@ -152,34 +156,18 @@ class Translation(Work[Item, Rendered]):
         same_input = self.reader.pairing.many and len({item.input for item in items}) == 1
         same_bank = all(bank is banks[0] for bank in banks)
         bank = banks[0] if same_bank else cocosnet.ExemplarBank.stack(banks)
-        x = self._planes([item.condition for item in (items[:1] if same_input else items)])
+        x = self.network.planes([item.condition for item in (items[:1] if same_input else items)])
+        model = self.network.model
         if not same_input:
-            return self.model.render(x, self.model.match(x, bank))
+            return model.render(x, model.match(x, bank))
         if self.features is None or self.features[0] != items[0].input:
-            self.features = (items[0].input, self.model.encode_input(x))
-        return self.model.render(x, self.model.match(self.features[1], bank))
-
-    def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
-        """An exemplar alone, as a bank of one."""
-        photo = torch.from_numpy(image.photo)[None]
-        y = photo_tensor(photo, self.rendering.device).contiguous()
-        condition = None if image.condition is None else self._planes([image.condition])
-        with torch.inference_mode(), autocast(self.rendering.precision, self.rendering.device):
-            return self.model.encode_exemplar(y, condition)
-
-    def _planes(self, arrays: list[np.ndarray]) -> Tensor:
-        stacked = np.stack(arrays)
-        stacked = stacked.astype(np.int32)  # an ignored label may lie beyond 255
-        conditions = self.reader.conditions
-        on_device = torch.from_numpy(stacked).to(self.rendering.device)
-        return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
+            self.features = (items[0].input, model.encode_input(x))
+        return model.render(x, model.match(self.features[1], bank))
 
     def pack(self, k: int, result: Rendered) -> Packed:
-        format = image_format(self.rendering.format)
-        data = encode_image(result.image, format, self.rendering.quality)
         i, _ = self.reader.pairing.pair(k)
         return Packed(
-            Sample(self.reader.sample_key(k), {f"image.{format}": data}),
+            Sample(self.reader.sample_key(k), self.rendering.encoded(result.image)),
             source=self.reader.inputs.sample_key(i),
             columns={"exemplar": self.reader.exemplars.names[result.exemplar]},
             pictures=self._pictures(self.key(k), result),
