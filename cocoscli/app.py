@@ -14,6 +14,7 @@ import cocoscli
 from cocoscli import console
 from cocoscli.commands import weights
 from cocoscli.commands.demo import demo
+from cocoscli.commands.edit import edit
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.recipes import recipes
 from cocoscli.commands.train import train
@@ -56,6 +57,7 @@ def cocos(
 app.command()(prepare)
 app.command()(train)
 app.command()(translate)
+app.command()(edit)
 app.command()(recipes)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")

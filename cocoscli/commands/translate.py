@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.running import (
+    check_format,
+    conclude,
+    default_workers,
+    machine_facts,
+    rows_of,
+    say_plan,
+)
 
 if TYPE_CHECKING:
     from cocoscli.engine.plan import PairPlan
-
-EXIT_FAILED_ITEMS = 3
 
 
 def translate(
@@ -53,10 +58,8 @@ def translate(
     Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
     """
     from cocoscli import console
-    from cocoscli.data.encoding import RESULT_FORMATS, SHARDS
-    from cocoscli.data.wording import shown
+    from cocoscli.data.encoding import SHARDS
     from cocoscli.engine.batch import Plan
-    from cocoscli.engine.files import storage_error
     from cocoscli.engine.gallery import write_page
     from cocoscli.engine.plan import PairOptions, plan_pairs
     from cocoscli.engine.run import open_run
@@ -64,8 +67,7 @@ def translate(
     from cocoscli.engine.translate import Rendering, Translation
     from cocoscli.errors import UsageError
 
-    if format not in RESULT_FORMATS:
-        raise UsageError(f"--format {format}: expected one of {', '.join(RESULT_FORMATS)}.")
+    check_format(format)
     if exemplar == "":
         raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
     plan = plan_pairs(
@@ -103,57 +105,27 @@ def translate(
         overwrite=overwrite,
         shards=Limits(samples=shard_samples) if format == SHARDS else None,
     )
-    for row in console.follow(run.rows(), run.total, "pairs"):
-        if row["status"] == "failed":
-            console.warn(f"{shown(row['key'])}: {row['error']}")
-    summary = run.summary()
-    summary["page"] = None
-    if gallery:
+    for _ in rows_of(run, "pairs"):
+        pass
+
+    def page(summary: dict[str, Any]) -> Path:
         facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
                  "failed": str(summary["failed"])}  # fmt: skip
-        try:
-            summary["page"] = str(write_page(output, plan.reader, format, gallery, facts))
-        except OSError as error:
-            raise storage_error(output, error) from None
-    if json:
-        console.emit(summary)
-    place = f"shards {summary['shards']}; " if format == SHARDS else ""
-    console.note(
-        f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
-        f"{place}{summary['page'] or output}"
-    )
-    if summary["failed"]:
-        raise typer.Exit(EXIT_FAILED_ITEMS)
+        return write_page(output, plan.reader, format, gallery, facts)
 
-
-def default_workers() -> int:
-    return max(1, min(8, (os.cpu_count() or 1) // 2))
+    conclude(run, page if gallery else None, json)
 
 
 def _say_plan(plan: PairPlan, format: str, limit: int | None, json: bool) -> None:
-    from cocoscli import console
     from cocoscli.engine.items import key_lines
-    from cocoscli.engine.memory import estimate_bytes
 
     reader = plan.reader
-    size = reader.size or (plan.weights.model.condition.size,) * 2
     pairs = len(reader.pairing)
     facts: dict[str, Any] = {
         "inputs": len(reader.inputs),
         "exemplars": len(reader.exemplars),
         "pairs": pairs if limit is None else min(pairs, limit),
-        "weights": plan.weights.name,
         "layout": reader.conditions.layout.name,
-        "size": plan.settings["size"],
-        "device": str(plan.device),
-        "precision": plan.precision,
-        "batch_size": plan.batch_size,
-        "memory_mb": round(estimate_bytes(plan.weights.model, size, plan.batch_size) / 1e6),
+        **machine_facts(plan),
     }
-    lines = list(key_lines(reader, format, 5))
-    columns = ("input", "exemplar", "result")
-    if json:
-        rows = [dict(zip(columns, line, strict=True)) for line in lines]
-        return console.emit({**facts, "first": rows})
-    console.table((name, str(value)) for name, value in facts.items())
-    console.table(lines, *columns)
+    say_plan(facts, list(key_lines(reader, format, 5)), ("input", "exemplar", "result"), json)

@@ -6,9 +6,10 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from cocosnet import CoCosNet
 
 import cocoscli
 from cocoscli.data.colors import read_color_table
@@ -35,6 +36,7 @@ from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
     Exemplars,
     PairReader,
+    Size,
     check_layout,
     find_exemplars,
     matching_layout,
@@ -51,6 +53,8 @@ from cocoscli.engine.models import (
     untrained_weights,
 )
 from cocoscli.errors import CocosError, UsageError
+
+R = TypeVar("R")
 
 SCENES = Path("out/scenes")
 """Where generated inputs go when none are given."""
@@ -83,11 +87,11 @@ class PairOptions:
 
 
 @dataclass
-class PairPlan:
+class RunPlan(Generic[R]):
     """Everything resolved: a network, what it reads, and how."""
 
     weights: Weights
-    reader: PairReader
+    reader: R
     device: torch.device
     precision: str
     batch_size: int
@@ -107,6 +111,9 @@ class PairPlan:
             "batch_size": self.batch_size,
             "provenance": {k: str(v) for k, v in self.weights.model.provenance.items()},
         }
+
+
+PairPlan = RunPlan[PairReader]
 
 
 def plan_pairs(options: PairOptions) -> PairPlan:
@@ -143,20 +150,24 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     if exemplars.with_condition:
         exemplars.item(0)  # the first missing condition is said before anything runs
     reader = PairReader(inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size)
-    largest = size or (model.condition.size, model.condition.size)
-    batch_size = options.batch_size or default_batch_size(
-        device, multiple(largest[0], up=True), multiple(largest[1], up=True)
-    )
+    batch_size = options.batch_size or default_batch_size(device, *seen_size(size, model))
     settings = {
         "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
-        "exemplar_names": text_sha256("\0".join(names)), "pairs": _content(options.pairs),
+        "exemplar_names": text_sha256("\0".join(names)), "pairs": file_setting(options.pairs),
         "weights": weights.sha256 or weights.name, "layout": layout.name, "size": size_text,
         "precision": precision, "seed": options.seed,
         "ignore_label": -1 if options.ignore_label is None else options.ignore_label,
         "exemplar_condition": str(options.exemplar_condition or ""),
-        "colors": _content(str(options.colors or "")),
+        "colors": file_setting(str(options.colors or "")),
     }  # fmt: skip
     return PairPlan(weights, reader, device, precision, batch_size, settings, defaults)
+
+
+def seen_size(size: Size | None, model: CoCosNet) -> Size:
+    """The (width, height) that networks see of inputs of a size; of what the weights were trained
+    at where each keeps its own."""
+    width, height = size or (model.condition.size,) * 2
+    return multiple(width, up=True), multiple(height, up=True)
 
 
 def _weights(
@@ -206,7 +217,7 @@ def _inputs(
     return list_inputs(str(SCENES), layout, sys.stdin.buffer)
 
 
-def _content(name: str) -> str:
+def file_setting(name: str) -> str:
     """A setting that may be a file: its name and hash, so that an edited file is another one."""
     return f"{name} (sha256 {file_sha256(Path(name))[:16]})" if os.path.isfile(name) else name
 
