@@ -68,18 +68,19 @@ def conclude(run: Run, page: Callable[[dict[str, Any]], Path] | None, json: bool
 
 def machine_facts(plan: RunPlan[Any]) -> dict[str, Any]:
     """How a plan would run, for `--dry-run`."""
-    from cocoscli.engine.memory import estimate_bytes
+    from cocoscli.engine.memory import computed_at_once, estimate_bytes
     from cocoscli.engine.plan import seen_size
 
     model = plan.weights.model
     size = seen_size(plan.reader.size, model)
+    at_once = computed_at_once(plan.device, plan.batch_size)
     return {
         "weights": plan.weights.name,
         "size": plan.settings["size"],
         "device": str(plan.device),
         "precision": plan.precision,
         "batch_size": plan.batch_size,
-        "memory_mb": round(estimate_bytes(model, size, plan.batch_size) / 1e6),
+        "memory_mb": round(estimate_bytes(model, size, at_once) / 1e6),
     }
 
 

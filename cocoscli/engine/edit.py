@@ -45,7 +45,9 @@ class Editing(Work[EditItem, Edited]):
     """The work of `cocos edit` for `batch.run`."""
 
     def __init__(self, model: cocosnet.CoCosNet, reader: EditReader, rendering: Rendering) -> None:
-        self.network = Network(model, reader.conditions, rendering.device, rendering.precision)
+        self.network = Network(
+            model, reader.conditions, rendering.device, rendering.precision, reader.size is None
+        )
         self.reader = reader
         self.rendering = rendering
         self.latest: tuple[Path, cocosnet.ExemplarBank] | None = None
@@ -75,6 +77,8 @@ class Editing(Work[EditItem, Edited]):
     def compute(self, loaded: Sequence[EditItem]) -> list[Edited | BadInput]:
         if self.rendering.device.type == "cpu" and len(loaded) > 1:  # as `Translation` does
             return [result for item in loaded for result in self.compute([item])]
+        height, width = loaded[0].condition.shape[1:]
+        self.network.check_room((width, height), len(loaded))
         bank = cocosnet.ExemplarBank.stack([self._bank(item) for item in loaded])
         x = self.network.planes([item.condition for item in loaded])
         with self.network.running():

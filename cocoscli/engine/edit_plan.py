@@ -10,11 +10,11 @@ from cocoscli.data.colors import read_color_table
 from cocoscli.data.edits import FROM_PHOTO, condition_suffixes
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.reading import ConditionReader
-from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
+from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.edit_items import EditReader, find_edits
 from cocoscli.engine.items import matching_layout, parse_size
 from cocoscli.engine.models import load_weights
-from cocoscli.engine.plan import RunPlan, file_setting, seen_size
+from cocoscli.engine.plan import RunPlan, file_setting, fitting_batch
 from cocoscli.errors import CocosError, UsageError
 
 EditPlan = RunPlan[EditReader]
@@ -67,7 +67,7 @@ def plan_edits(options: EditOptions) -> EditPlan:
         with_condition=model.config.needs_exemplar_input, size=size, keep=options.keep,
         border=options.border, gallery=options.gallery,
     )  # fmt: skip
-    batch_size = options.batch_size or default_batch_size(device, *seen_size(size, model))
+    batch_size = fitting_batch(options.batch_size, size, model, device)
     settings = {
         "image": os.path.abspath(options.image),
         "mask": os.path.abspath(options.mask) if options.mask else "",

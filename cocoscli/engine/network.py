@@ -14,7 +14,8 @@ from torch import Tensor
 from cocoscli.data.planes import expand
 from cocoscli.data.reading import ConditionReader
 from cocoscli.engine.device import autocast
-from cocoscli.engine.items import ExemplarImage
+from cocoscli.engine.items import ExemplarImage, Size
+from cocoscli.engine.memory import available_bytes, estimate_bytes
 from cocoscli.engine.tensors import photo_tensor
 
 
@@ -26,6 +27,18 @@ class Network:
     conditions: ConditionReader
     device: torch.device
     precision: str
+    varied: bool
+    """Whether inputs keep their own sizes, so that none was checked before the run."""
+
+    def check_room(self, size: Size, batch: int) -> None:
+        """MemoryError where the free memory cannot hold `batch` images of a size of their own.
+
+        On Linux the attempt would end the process.
+        """
+        if self.varied:
+            needed = estimate_bytes(self.model, size, batch)
+            if needed > available_bytes(self.device):
+                raise MemoryError(f"{size[0]}x{size[1]}: {needed:.2g} bytes")
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -42,7 +55,8 @@ class Network:
         return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
 
     def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
-        """An exemplar alone, as a bank of one."""
+        """An exemplar alone, as a bank of one. MemoryError where it does not fit."""
+        self.check_room((image.photo.shape[1], image.photo.shape[0]), 1)
         photo = torch.from_numpy(image.photo)[None]
         y = photo_tensor(photo, self.device).contiguous()
         condition = None if image.condition is None else self.planes([image.condition])

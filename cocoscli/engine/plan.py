@@ -43,6 +43,7 @@ from cocoscli.engine.items import (
     multiple,
     parse_size,
 )
+from cocoscli.engine.memory import check_memory
 from cocoscli.engine.models import (
     Weights,
     bundled_weights,
@@ -150,7 +151,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     if exemplars.with_condition:
         exemplars.item(0)  # the first missing condition is said before anything runs
     reader = PairReader(inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size)
-    batch_size = options.batch_size or default_batch_size(device, *seen_size(size, model))
+    batch_size = fitting_batch(options.batch_size, size, model, device)
     settings = {
         "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
         "exemplar_names": text_sha256("\0".join(names)), "pairs": file_setting(options.pairs),
@@ -168,6 +169,17 @@ def seen_size(size: Size | None, model: CoCosNet) -> Size:
     at where each keeps its own."""
     width, height = size or (model.condition.size,) * 2
     return multiple(width, up=True), multiple(height, up=True)
+
+
+def fitting_batch(
+    asked: int | None, size: Size | None, model: CoCosNet, device: torch.device
+) -> int:
+    """Items computed at once, as asked for or by size and device. CocosError where the free memory
+    cannot hold them."""
+    seen = seen_size(size, model)
+    batch_size = asked or default_batch_size(device, *seen)
+    check_memory(model, seen, batch_size, device)
+    return batch_size
 
 
 def _weights(

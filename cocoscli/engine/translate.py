@@ -92,7 +92,9 @@ class Translation(Work[Item, Rendered]):
     """The work of `cocos translate` for `batch.run`."""
 
     def __init__(self, model: cocosnet.CoCosNet, reader: PairReader, rendering: Rendering) -> None:
-        self.network = Network(model, reader.conditions, rendering.device, rendering.precision)
+        self.network = Network(
+            model, reader.conditions, rendering.device, rendering.precision, reader.size is None
+        )
         self.reader = reader
         self.rendering = rendering
         self.banks = Banks(self)
@@ -135,6 +137,8 @@ class Translation(Work[Item, Rendered]):
     def _images(self, loaded: Sequence[Item], banks: list[cocosnet.ExemplarBank]) -> list[Rendered]:
         if not loaded:
             return []
+        height, width = loaded[0].condition.shape[1:]
+        self.network.check_room((width, height), len(loaded))
         with self.network.running():
             output = self._render(loaded, banks)
         images = to_uint8(output.image)
