@@ -214,6 +214,14 @@ def test_three_folders(trio, workers):
     assert {row["exemplar"] for row in trio.manifest().values()} == {f"p{n}.jpg" for n in range(3)}
 
 
+def test_each_photo_is_drawn_from_itself(trio):
+    edit(trio)
+    for n in range(3):
+        alone = {"image": f"photos/p{n}.jpg", "mask": f"masks/p{n}.png"}
+        edit(trio, "--output", f"alone{n}", edited=f"edited/p{n}.png", **alone)
+        assert trio.results(f"alone{n}") == {f"p{n}.png.png": trio.results()[f"p{n}.png.png"]}
+
+
 def test_several_edits_of_one_photo(one):
     for n in range(3):
         block(one, f"edits/e{n}.png", "a.png", side=20 + 10 * n)
