@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.running import Row, batch_plan, finish, followed, say_defaults, say_pairs
 
 
 def correspond(
@@ -87,8 +88,6 @@ def correspond(
     \b
     Example: cocos correspond masks/ --exemplar photos/ --weights w.safetensors --warp
     """
-    from cocoscli import console
-    from cocoscli.commands.pairs import batch_plan, finish, followed, say_plan
     from cocoscli.data.flow_files import FLOW_FORMATS
     from cocoscli.data.points import read_points
     from cocoscli.engine.correspond import ENDS, Correspondence, Matching
@@ -101,21 +100,17 @@ def correspond(
         raise UsageError(f"--format {format}: expected one of {', '.join(FLOW_FORMATS)}.")
     if points_from not in ENDS:
         raise UsageError(f"--points-from {points_from}: expected one of {', '.join(ENDS)}.")
-    if exemplar == "":
-        raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
     carried = read_points(points) if points else None
     plan = plan_pairs(
         PairOptions(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
             exemplar_condition=exemplar_condition, colors=colors, size=size,
             ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
-            device=device, precision=precision, batch_size=batch_size, dry_run=dry_run, via=via,
-            input_condition=input_condition,
+            device=device, precision=precision, batch_size=batch_size, dry_run=dry_run, draws=False,
+            via=via, input_condition=input_condition,
         )
     )  # fmt: skip
-    if str(output) == "out/correspond":
-        plan.defaults.append(("output", str(output), "--output"))
-    console.say_defaults(plan.defaults)
+    say_defaults(plan, output, "out/correspond")
     work = Correspondence(
         plan.weights.model,
         plan.reader,
@@ -125,7 +120,7 @@ def correspond(
         ),
     )  # fmt: skip
     if dry_run:
-        return say_plan(plan, work.output_name, limit, json)
+        return say_pairs(plan, work.output_name, limit, json)
     settings = {
         **plan.settings, "command": "correspond", "as_photos": plan.reader.as_photos,
         "input_condition": str(input_condition or ""), "format": format, "subpixel": subpixel,
@@ -135,7 +130,7 @@ def correspond(
         work, output, settings=settings, record=plan.record,
         plan=batch_plan(plan, workers, limit, retry_failed), overwrite=overwrite,
     )  # fmt: skip
-    _warn(_counted(followed(run)), points)
+    _warn(_counted(followed(run, "pairs")), points)
     facts = {
         "weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
         "matched by": "photo" if plan.reader.as_photos else "condition",
@@ -148,7 +143,7 @@ def correspond(
     finish(run, pages if gallery else None, json)
 
 
-def _counted(rows: Iterable[dict[str, Any]]) -> Counter[str]:
+def _counted(rows: Iterable[Row]) -> Counter[str]:
     """How many of the rows are done, are flagged, and had points."""
     counts: Counter[str] = Counter()
     for row in rows:

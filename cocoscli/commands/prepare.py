@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cocoscli.commands import options as o
-from cocoscli.commands.pairs import EXIT_FAILED_ITEMS
+from cocoscli.commands.running import EXIT_FAILED_ITEMS
 
 SAID = 20
 """Failed items that are named on the screen; all are in the manifest."""

@@ -120,7 +120,7 @@ def train(
     Example: cocos train --recipe celebahq-edge --data shards --output run
     """
     from cocoscli import console
-    from cocoscli.commands.pairs import default_workers
+    from cocoscli.commands.running import default_workers
     from cocoscli.engine.training.distributed import join, leave
     from cocoscli.engine.training.plan import TrainOptions, describe, plan_training
     from cocoscli.engine.training.run import TrainingRun

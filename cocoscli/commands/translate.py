@@ -8,6 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.running import (
+    batch_plan,
+    check_format,
+    finish,
+    followed,
+    say_defaults,
+    say_pairs,
+)
 
 
 def translate(
@@ -46,20 +54,12 @@ def translate(
     \b
     Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
     """
-    from cocoscli import console
-    from cocoscli.commands.pairs import batch_plan, finish, followed, say_plan
-    from cocoscli.data.encoding import RESULT_FORMATS, SHARDS
     from cocoscli.engine.gallery import write_page
     from cocoscli.engine.plan import PairOptions, plan_pairs
     from cocoscli.engine.run import open_run
-    from cocoscli.engine.shardset import Limits
     from cocoscli.engine.translate import Rendering, Translation
-    from cocoscli.errors import UsageError
 
-    if format not in RESULT_FORMATS:
-        raise UsageError(f"--format {format}: expected one of {', '.join(RESULT_FORMATS)}.")
-    if exemplar == "":
-        raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
+    check_format(format)
     plan = plan_pairs(
         PairOptions(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
@@ -68,28 +68,23 @@ def translate(
             device=device, precision=precision, batch_size=batch_size, dry_run=dry_run,
         )
     )  # fmt: skip
-    if str(output) == "out/translate":
-        plan.defaults.append(("output", str(output), "--output"))
-    console.say_defaults(plan.defaults)
+    say_defaults(plan, output, "out/translate")
     if dry_run:
-        return say_plan(plan, lambda k: plan.reader.output_name(k, format), limit, json)
+        return say_pairs(plan, lambda k: plan.reader.output_name(k, format), limit, json)
     rendering = Rendering(
         device=plan.device, precision=plan.precision, format=format, quality=quality,
-        gallery=gallery,
+        gallery=gallery, shard_samples=shard_samples,
     )  # fmt: skip
-    settings = {**plan.settings, "command": "translate", "format": format, "quality": quality}
-    if format == SHARDS:
-        settings["shard_samples"] = shard_samples
     run = open_run(
         Translation(plan.weights.model, plan.reader, rendering),
         output,
-        settings=settings,
+        settings={**plan.settings, "command": "translate", **rendering.settings},
         record=plan.record,
         plan=batch_plan(plan, workers, limit, retry_failed),
         overwrite=overwrite,
-        shards=Limits(samples=shard_samples) if format == SHARDS else None,
+        shards=rendering.limits,
     )
-    for _ in followed(run):
+    for _ in followed(run, "pairs"):
         pass
     facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"]}
 

@@ -49,19 +49,30 @@ def import_(
 @app.command("info")
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint.")],
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="N|WxH", help="Also say whether this size fits here."),
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Say what a checkpoint holds.
 
-    That is its sizes, parameters, condition, provenance and memory by size.
+    That is its sizes, parameters, condition, provenance and memory by size; with --size also the
+    largest size of that shape that fits into this machine's free memory.
 
     \b
-    Example: cocos weights info ade20k.safetensors
+    Example: cocos weights info ade20k.safetensors --size 1024
     """
     from cocoscli import console
-    from cocoscli.engine.models import describe_weights
+    from cocoscli.engine.items import parse_size
+    from cocoscli.engine.models import describe_room, describe_weights
+    from cocoscli.errors import UsageError
 
+    if size == "original":
+        raise UsageError("--size original: which is that of an input.", "Give a side, or WxH.")
     facts = describe_weights(file)
+    if size and (sides := parse_size(size)):
+        facts |= describe_room(file, sides)
     if json:
         console.emit(facts)
     else:

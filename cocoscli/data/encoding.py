@@ -49,6 +49,12 @@ def image_format(format: str) -> str:
     return "png" if format == SHARDS else format
 
 
+def thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The (width, height), or the largest of its shape that a preview has."""
+    scale = min(1, THUMBNAIL / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def thumbnail(pixels: np.ndarray) -> bytes:
     """(H,W,3) uint8 -> a JPEG of at most 256 px a side, for pages."""
     image = Image.fromarray(pixels)

@@ -34,6 +34,9 @@ LOSSLESS = ("PNG", "BMP", "TIFF", "GIF", "PPM")
 LABEL_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm", ".ppm")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".webp", *LABEL_SUFFIXES)
 
+ASPECT = 0.02
+"""Relative difference of the aspect ratios of a photo and its map that is let pass."""
+
 Size = tuple[int, int]
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "MAX_PIXELS",
     "ColorTable",
     "Size",
+    "check_aspect",
     "fitted",
     "image_size",
     "is_image",
@@ -91,6 +95,16 @@ def image_size(path: Path, upright: bool = True, *, data: bytes | None = None) -
     with _opened(path, data) as image:
         width, height = image.size
         return (height, width) if upright and _orientation(image) >= 5 else (width, height)
+
+
+def check_aspect(file: Path, size: Size, photo: Path, native: Size) -> None:
+    """BadInput where a map of `size` cannot be that of a photo of `native` size by its shape."""
+    if abs(size[0] * native[1] / (size[1] * native[0]) - 1) > ASPECT:
+        raise BadInput(
+            f"{shown(file)}: {size[0]}x{size[1]}, but its photo {shown(photo)} is "
+            f"{native[0]}x{native[1]}: another shape, so they cannot be aligned.",
+            "Crop or export them alike.",
+        )
 
 
 def read_photo(

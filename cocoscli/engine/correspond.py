@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 
 import cocosnet
 import numpy as np
-import torch
 
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.flow import dense_displacement, displacement_at, nearest_cells
@@ -19,9 +18,10 @@ from cocoscli.engine.files import file_name
 from cocoscli.engine.items import Item, PairReader
 from cocoscli.engine.match_arrays import MatchArrays, Way, to_arrays, to_way, turned
 from cocoscli.engine.match_pictures import match_pictures
-from cocoscli.engine.pairwork import Computing, PairWork
+from cocoscli.engine.network import Computing
+from cocoscli.engine.pairwork import PairWork
 from cocoscli.engine.results import Packed
-from cocoscli.engine.tensors import photo_tensor, to_uint8
+from cocoscli.engine.tensors import to_uint8
 from cocoscli.metrics.matches import judge
 
 ENDS = ("input", "exemplar")
@@ -32,6 +32,7 @@ ENDS = ("input", "exemplar")
 class Matching(Computing):
     """What is found and written."""
 
+    draws: bool = False
     format: str = "npz"
     """One of `FLOW_FORMATS`."""
     subpixel: bool = False
@@ -99,11 +100,11 @@ class Correspondence(PairWork[Found]):
         """Inputs encoded by their conditions, or as photos by the exemplars' adaptor."""
         conditions = [item.condition for item in items]
         photos = [item.photo for item in items if item.photo is not None]
+        network = self.network
         if not photos:
-            return self.model.encode_input(self.planes(conditions))
-        y = photo_tensor(torch.from_numpy(np.stack(photos)), self.computing.device)
-        condition = self.planes(conditions) if len(conditions[0]) else None
-        return self.model.encode_photo(y.contiguous(), condition)
+            return network.model.encode_input(network.planes(conditions))
+        condition = network.planes(conditions) if len(conditions[0]) else None
+        return network.model.encode_photo(network.photos(photos), condition)
 
     def output_name(self, k: int) -> str:
         """Where item k's flow lies in the output folder."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,31 @@ def thumb_name(key: str, what: str) -> str:
     return f"{PRIVATE}/thumbs/{mark[:2]}/{mark}-{what}.jpg"
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of small pictures, kept for each item or for each exemplar."""
+
+    head: str
+    picture: str
+    """What `thumb_name` calls it."""
+    names: str = "key"
+    """The field of a manifest row that says what is shown."""
+    of: str = "key"
+    """The field that the picture is kept by."""
+
+
+PAIR = (
+    Column("input", "input", names="input"),
+    Column("exemplar", "exemplar", names="exemplar", of="exemplar"),
+    Column("warped exemplar", "warp"),
+)
+EDIT = (
+    Column("photo", "photo", names="exemplar"),
+    Column("mask", "mask"),
+    Column("edited mask", "edited"),
+)
+
+
 def write_page(
     folder: Path, reader: PairReader, format: str, count: int, facts: Mapping[str, str]
 ) -> Path:
@@ -31,9 +57,21 @@ def write_page(
                      for name in names]  # fmt: skip
         rows = _matrix_rows(folder, reader, format, max(1, count // len(names)))
         return write_matrix(folder, title, exemplars, rows, facts, len(reader.inputs))
-    columns = ("input", "exemplar", "warped exemplar", "result")
-    rows_of_items = islice(_gallery_rows(folder), count)
-    return write_gallery(folder, title, columns, rows_of_items, facts, len(reader.pairing))
+    return write_rows(folder, title, PAIR, count, facts, len(reader.pairing))
+
+
+def write_rows(
+    folder: Path,
+    title: str,
+    columns: Sequence[Column],
+    count: int,
+    facts: Mapping[str, str],
+    total: int,
+) -> Path:
+    """index.html of an output folder: these columns and the result of the first `count` items."""
+    heads = (*(column.head for column in columns), "result")
+    rows = islice(_gallery_rows(folder, columns), count)
+    return write_gallery(folder, title, heads, rows, facts, total)
 
 
 def picture(folder: Path, name: str, alt: str) -> Picture | None:
@@ -41,18 +79,20 @@ def picture(folder: Path, name: str, alt: str) -> Picture | None:
     return Picture(name, alt) if (folder / name).is_file() else None
 
 
-def _gallery_rows(folder: Path) -> Iterator[Row]:
+def _gallery_rows(folder: Path, columns: Sequence[Column]) -> Iterator[Row]:
     for row in latest_rows(folder):
         key, exemplar = str(row["key"]), str(row.get("exemplar") or "")
         if row.get("status") != DONE:
-            yield Row(key, (None,) * 4, note=str(row.get("error") or ""), failed=True)
+            empty = (None,) * (len(columns) + 1)
+            yield Row(key, empty, note=str(row.get("error") or ""), failed=True)
             continue
+        pictures = [
+            picture(folder, thumb_name(str(row[c.of]), c.picture), f"{c.head} {row[c.names]}")
+            for c in columns
+        ]
         result = thumb_name(key, "result") if row.get("shard") else str(row["output"])
-        names = (thumb_name(key, "input"), thumb_name(exemplar, "exemplar"),
-                 thumb_name(key, "warp"), result)  # fmt: skip
-        alts = (f"input {row['input']}", f"exemplar {exemplar}", "warped exemplar", f"result {key}")
-        pictures = tuple(picture(folder, n, a) for n, a in zip(names, alts, strict=True))
-        yield Row(key, pictures, note=f"exemplar {exemplar}")
+        pictures.append(picture(folder, result, f"result {key}"))
+        yield Row(key, tuple(pictures), note=f"exemplar {exemplar}")
 
 
 def _result(reader: PairReader, k: int, format: str) -> str:

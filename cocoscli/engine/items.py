@@ -22,6 +22,7 @@ from cocoscli.data.shards import join_keys
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.files import file_name
+from cocoscli.engine.memory import LARGEST
 from cocoscli.errors import BadInput, CocosError, UsageError
 
 RESIDENT = 64
@@ -39,10 +40,10 @@ def parse_size(text: str) -> Size | None:
         numbers = [int(part) for part in parts]
     except ValueError:
         numbers = []
-    if len(numbers) not in (1, 2) or any(not MINIMUM <= n <= 16384 for n in numbers):
+    if len(numbers) not in (1, 2) or any(not MINIMUM <= n <= LARGEST for n in numbers):
         raise UsageError(
             f"--size {text}: expected a side like 256, WIDTHxHEIGHT like 512x384, or original; "
-            f"sides from {MINIMUM} to 16384."
+            f"sides from {MINIMUM} to {LARGEST}."
         )
     return numbers[0], numbers[-1]
 

@@ -16,12 +16,13 @@ from typing import Any
 import cocosnet
 import torch
 from cocosnet.layers import fold_spectral_norm
-from cocosnet.weights import build
+from cocosnet.weights import Header, build
 from cocosnet.weights import load_for_training as read_for_training
 
 from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.images import Size
 from cocoscli.engine.files import storage_error
-from cocoscli.engine.memory import estimate_bytes
+from cocoscli.engine.memory import LARGEST, available_bytes, estimate_bytes, largest_size, size_text
 from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe import read_recipe
 
@@ -141,10 +142,7 @@ def import_released(
 
 def describe_weights(path: Path) -> dict[str, Any]:
     """What a checkpoint says of itself, and the memory that it takes. Raises CocosError."""
-    try:
-        header = cocosnet.read_header(path)
-    except cocosnet.WeightsError as error:
-        raise CocosError(f"{error}.", "Give a checkpoint in safetensors form.") from None
+    header = _header(path)
     config, condition = header.config, header.condition
     # What spectral norm keeps beside the weights is no parameter.
     sizes = [math.prod(s) for k, s in header.shapes.items() if not re.search(r"\._[uv]$", k)]
@@ -165,3 +163,25 @@ def describe_weights(path: Path) -> dict[str, Any]:
         "provenance": header.provenance,
         "memory_mb_by_side": {str(n): round(estimate_bytes(model, (n, n), 1) / 1e6) for n in sides},
     }
+
+
+def describe_room(path: Path, size: Size) -> dict[str, Any]:
+    """The memory that a checkpoint takes at a size, what this machine has free, and the largest
+    size of that shape for which it is enough. Raises CocosError."""
+    header = _header(path)
+    model = build(header.config, header.condition, spectral=False)
+    free = available_bytes(torch.device("cpu"))
+    scale = LARGEST / max(size)
+    largest = largest_size(model, (round(scale * size[0]), round(scale * size[1])), free)
+    return {
+        "memory_mb": round(estimate_bytes(model, size, 1) / 1e6),
+        "free_mb": round(free / 1e6),
+        "largest_size": size_text(largest) if largest else None,
+    }
+
+
+def _header(path: Path) -> Header:
+    try:
+        return cocosnet.read_header(path)
+    except cocosnet.WeightsError as error:
+        raise CocosError(f"{error}.", "Give a checkpoint in safetensors form.") from None

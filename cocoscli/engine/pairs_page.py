@@ -15,8 +15,8 @@ from PIL import Image
 
 from cocoscli.data.building import build_condition, drawing_only
 from cocoscli.data.conditions import preview
-from cocoscli.data.encoding import THUMBNAIL, thumbnail
-from cocoscli.data.images import Size, read_photo
+from cocoscli.data.encoding import thumbnail, thumbnail_size
+from cocoscli.data.images import read_photo
 from cocoscli.data.shards import Sample, ShardList
 from cocoscli.data.sources import decode_sources
 from cocoscli.engine.files import PRIVATE
@@ -107,7 +107,7 @@ class _Page:
         """As it is made for a photo of a preview's size."""
         suffix, data = members["condition"]
         sources = drawing_only(decode_sources(meta["kind"], suffix, data, source=meta["key"]))
-        size = _within(sources.size)
+        size = thumbnail_size(sources.size)
         kept = members["image"][1]
         photo = read_photo(Path(meta["key"]), size, Image.Resampling.BILINEAR, data=kept)
         name = thumb_name(meta["key"], "condition")
@@ -117,9 +117,3 @@ class _Page:
     def _write(self, name: str, pixels: np.ndarray) -> None:
         self._written.add(name)
         self.output.write(name, thumbnail(pixels))
-
-
-def _within(size: Size) -> Size:
-    """The size, or the largest of its shape that a preview has."""
-    scale = min(1, THUMBNAIL / max(size))
-    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -1,4 +1,4 @@
-"""What every command over pairs does with a network: encode inputs and exemplars, match them."""
+"""What every command over pairs of inputs and exemplars does with a network: match them."""
 
 from __future__ import annotations
 
@@ -6,22 +6,17 @@ import threading
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cocosnet
 import numpy as np
-import torch
-from torch import Tensor
 
 from cocoscli.data.conditions import preview
 from cocoscli.data.encoding import thumbnail
-from cocoscli.data.planes import expand
-from cocoscli.engine.batch import Work, is_out_of_memory
-from cocoscli.engine.device import autocast
+from cocoscli.engine.batch import is_out_of_memory
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.items import ExemplarImage, Item, PairReader
-from cocoscli.engine.tensors import photo_tensor
+from cocoscli.engine.network import Computing, NetworkWork
 from cocoscli.errors import BadInput
 
 BANK_BYTES = 2**29
@@ -30,23 +25,13 @@ BANK_BYTES = 2**29
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Computing:
-    """Where networks run, and how many items get pictures for the page."""
+class PairWork(NetworkWork[Item, R]):
+    """Work on pairs; a command says what it makes of a group of them."""
 
-    device: torch.device
-    precision: str = "fp32"
-    gallery: int = 1000
-    """Items, counted from the first."""
-
-
-class PairWork(Work[Item, R]):
-    """Work on pairs for `batch.run`; a command says what it makes of a group of them."""
+    reader: PairReader
 
     def __init__(self, model: cocosnet.CoCosNet, reader: PairReader, computing: Computing) -> None:
-        self.model = model
-        self.reader = reader
-        self.computing = computing
+        super().__init__(model, reader, computing)
         self.banks = Banks(self)
         self.features: tuple[int, cocosnet.InputFeatures] | None = None
         self._shown: set[int] = set()
@@ -63,31 +48,25 @@ class PairWork(Work[Item, R]):
         exemplar = None if j is None else self.reader.exemplars.names[j]
         return {"input": self.reader.inputs.key(i), "exemplar": exemplar}
 
-    def groups(self, loaded: Sequence[Item]) -> list[list[int]]:
-        """Items whose conditions have one padded shape and whose exemplars have one size."""
-        groups: dict[tuple, list[int]] = {}
-        for n, item in enumerate(loaded):
-            size = item.image.photo.shape if item.image else self._bank_shape(item)
-            groups.setdefault((item.condition.shape, size), []).append(n)
-        return list(groups.values())
-
-    def _bank_shape(self, item: Item) -> tuple[int, ...]:
+    def shapes(self, item: Item) -> tuple[Any, ...]:
+        """Those of the padded condition and of the exemplar."""
+        if item.image:
+            return item.condition.shape, item.image.photo.shape
         bank = self.banks.get(item.exemplar, None)
-        return () if isinstance(bank, BadInput) else tuple(bank.colours.shape)
+        return item.condition.shape, None if isinstance(bank, BadInput) else bank.colours.shape
 
-    def compute(self, loaded: Sequence[Item]) -> list[R | BadInput]:
-        # On a CPU more at once gains nothing, and alone the numbers do not depend on the batch.
-        if self.computing.device.type == "cpu" and len(loaded) > 1:
-            return [result for item in loaded for result in self.compute([item])]
-        banks = [self.banks.get(item.exemplar, item.image) for item in loaded]
+    def group(self, items: Sequence[Item]) -> list[R | BadInput]:
+        banks = [self.banks.get(item.exemplar, item.image) for item in items]
         good = [n for n, bank in enumerate(banks) if not isinstance(bank, BadInput)]
-        made = iter(self._group([loaded[n] for n in good], [banks[n] for n in good]))  # type: ignore[misc]
+        made = iter(self._made([items[n] for n in good], [banks[n] for n in good]))  # type: ignore[misc]
         return [bank if isinstance(bank, BadInput) else next(made) for bank in banks]
 
-    def _group(self, items: list[Item], banks: list[cocosnet.ExemplarBank]) -> list[R]:
+    def _made(self, items: list[Item], banks: list[cocosnet.ExemplarBank]) -> list[R]:
         if not items:
             return []
-        with torch.inference_mode(), autocast(self.computing.precision, self.computing.device):
+        height, width = items[0].condition.shape[1:]
+        self.network.check_room((width, height), len(items))
+        with self.network.running():
             return self.make(items, banks)
 
     @abstractmethod
@@ -109,26 +88,10 @@ class PairWork(Work[Item, R]):
         same = all(bank is banks[0] for bank in banks)
         bank = banks[0] if same else cocosnet.ExemplarBank.stack(banks)
         if not self.one_input(items):
-            return self.model.match(encode(), bank)
+            return self.network.model.match(encode(), bank)
         if self.features is None or self.features[0] != items[0].input:
             self.features = (items[0].input, encode())
-        return self.model.match(self.features[1], bank)
-
-    def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
-        """An exemplar alone, as a bank of one."""
-        photo = torch.from_numpy(image.photo)[None]
-        y = photo_tensor(photo, self.computing.device).contiguous()
-        condition = None if image.condition is None else self.planes([image.condition])
-        with torch.inference_mode(), autocast(self.computing.precision, self.computing.device):
-            return self.model.encode_exemplar(y, condition)
-
-    def planes(self, arrays: list[np.ndarray]) -> Tensor:
-        """Condition arrays of one shape as the network sees them: (B,K,H,W)."""
-        stacked = np.stack(arrays)
-        stacked = stacked.astype(np.int32)  # an ignored label may lie beyond 255
-        conditions = self.reader.conditions
-        on_device = torch.from_numpy(stacked).to(self.computing.device)
-        return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
+        return self.network.model.match(self.features[1], bank)
 
     def input_picture(self, item: Item) -> np.ndarray:
         """What the page shows of an input: (H,W,3) uint8."""
@@ -169,7 +132,7 @@ class Banks:
 
     def _make(self, j: int, image: ExemplarImage | None) -> cocosnet.ExemplarBank | BadInput:
         try:
-            return self.work.encode(image or self.work.reader.exemplars.read(j))
+            return self.work.network.encode(image or self.work.reader.exemplars.read(j))
         except BadInput as error:
             return error
         except (MemoryError, RuntimeError) as error:

@@ -6,9 +6,10 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
+from cocosnet import CoCosNet
 
 import cocoscli
 from cocoscli.data.colors import read_color_table
@@ -35,12 +36,14 @@ from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
     Exemplars,
     PairReader,
+    Size,
     check_layout,
     find_exemplars,
     matching_layout,
     multiple,
     parse_size,
 )
+from cocoscli.engine.memory import check_memory
 from cocoscli.engine.models import (
     Weights,
     bundled_weights,
@@ -51,6 +54,8 @@ from cocoscli.engine.models import (
     untrained_weights,
 )
 from cocoscli.errors import BadInput, CocosError, UsageError
+
+R = TypeVar("R")
 
 SCENES = Path("out/scenes")
 """Where generated inputs go when none are given."""
@@ -80,6 +85,8 @@ class PairOptions:
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    draws: bool = True
+    """Whether the generator runs."""
     via: str = "condition"
     """What inputs are matched by, one of `VIA`."""
     input_condition: Path | None = None
@@ -89,14 +96,16 @@ class PairOptions:
 
 
 @dataclass
-class PairPlan:
+class RunPlan(Generic[R]):
     """Everything resolved: a network, what it reads, and how."""
 
     weights: Weights
-    reader: PairReader
+    reader: R
     device: torch.device
     precision: str
     batch_size: int
+    memory: float
+    """Peak bytes that it will about take."""
     settings: dict[str, Any]
     """What decides the results."""
     defaults: list[tuple[str, str, str]] = field(default_factory=list)
@@ -115,10 +124,15 @@ class PairPlan:
         }
 
 
+PairPlan = RunPlan[PairReader]
+
+
 def plan_pairs(options: PairOptions) -> PairPlan:
     """Resolve options, cheap checks first. Raises CocosError and UsageError."""
     if options.exemplar is None:
         raise UsageError("no exemplar.", "Give --exemplar PHOTO or a folder of photos.")
+    if options.exemplar == "":
+        raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
     defaults: list[tuple[str, str, str]] = []
     device = resolve_device(options.device)
     precision = resolve_precision(options.precision, device)
@@ -165,10 +179,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     )  # fmt: skip
     if as_photos and exemplars.with_condition and isinstance(inputs, Inputs):
         _check_input_condition(reader)
-    largest = size or (model.condition.size, model.condition.size)
-    batch_size = options.batch_size or default_batch_size(
-        device, multiple(largest[0], up=True), multiple(largest[1], up=True)
-    )
+    batch_size, memory = fitting_batch(options.batch_size, size, model, device, draws=options.draws)
     settings = {
         "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
         "exemplar_names": text_sha256("\0".join(names)), "pairs": content(options.pairs),
@@ -178,7 +189,24 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         "exemplar_condition": str(options.exemplar_condition or ""),
         "colors": content(str(options.colors or "")),
     }  # fmt: skip
-    return PairPlan(weights, reader, device, precision, batch_size, settings, defaults)
+    return PairPlan(weights, reader, device, precision, batch_size, memory, settings, defaults)
+
+
+def seen_size(size: Size | None, model: CoCosNet) -> Size:
+    """The (width, height) that networks see of inputs of a size; of what the weights were trained
+    at where each keeps its own."""
+    width, height = size or (model.condition.size,) * 2
+    return multiple(width, up=True), multiple(height, up=True)
+
+
+def fitting_batch(
+    asked: int | None, size: Size | None, model: CoCosNet, device: torch.device, *, draws: bool
+) -> tuple[int, float]:
+    """Items computed at once, as asked for or by size and device, and the peak bytes that they
+    take; `draws`: whether the generator runs. CocosError where the free memory cannot hold them."""
+    seen = seen_size(size, model)
+    batch_size = asked or default_batch_size(device, *seen)
+    return batch_size, check_memory(model, seen, batch_size, device, draws=draws)
 
 
 def _weights(

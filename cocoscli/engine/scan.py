@@ -12,7 +12,14 @@ import numpy as np
 
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, is_image, read_bytes
+from cocoscli.data.images import (
+    IMAGE_SUFFIXES,
+    ColorTable,
+    Size,
+    check_aspect,
+    is_image,
+    read_bytes,
+)
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.sources import Sources
 from cocoscli.data.walking import find_stem, walk_files
@@ -26,8 +33,6 @@ BATCH = 16
 """Items that a reading process hands over at once."""
 MOST_CLASSES = 65536
 """Ids that a 16-bit label map can hold."""
-ASPECT = 0.02
-"""Relative difference of the aspect ratios of a photo and its label map that is let pass."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,7 @@ class Source:
         if not self.layout.items_are_labels:
             return self.sources(i, size)
         found = self.layout.sources(self.item(i), None, self.colors)
-        (w, h), (pw, ph) = found.size, native
-        if abs(w * ph / (h * pw) - 1) > ASPECT:
-            raise BadInput(
-                f"{shown(self.item(i))}: {w}x{h}, but its photo {shown(photo)} is {pw}x{ph}: "
-                "another shape, so they cannot be aligned.",
-                "Crop or export them alike.",
-            )
+        check_aspect(self.item(i), found.size, photo, native)
         return self._checked(i, found.resized(size))
 
     def _checked(self, i: int, sources: Sources) -> Sources:

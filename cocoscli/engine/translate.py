@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cocosnet
 import numpy as np
@@ -11,8 +12,10 @@ from cocoscli.data.encoding import SHARDS, encode_image, image_format, thumbnail
 from cocoscli.data.shards import Sample
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.items import Item, PairReader
-from cocoscli.engine.pairwork import Computing, PairWork
+from cocoscli.engine.network import Computing
+from cocoscli.engine.pairwork import PairWork
 from cocoscli.engine.results import Packed
+from cocoscli.engine.shardset import Limits
 from cocoscli.engine.tensors import to_uint8
 
 
@@ -23,6 +26,23 @@ class Rendering(Computing):
     format: str = "png"
     """One of `RESULT_FORMATS`."""
     quality: int = 95
+    shard_samples: int = 1000
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What of it decides the files."""
+        settings: dict[str, Any] = {"format": self.format, "quality": self.quality}
+        return settings | ({"shard_samples": self.shard_samples} if self.limits else {})
+
+    @property
+    def limits(self) -> Limits | None:
+        """Of the shards that results go into; None where they are files."""
+        return Limits(samples=self.shard_samples) if self.format == SHARDS else None
+
+    def encoded(self, image: np.ndarray) -> dict[str, bytes]:
+        """A result (H,W,3) uint8 as a member of its sample."""
+        format = image_format(self.format)
+        return {f"image.{format}": encode_image(image, format, self.quality)}
 
 
 @dataclass(frozen=True)
@@ -60,15 +80,14 @@ class Translation(PairWork[Rendered]):
     def _render(self, items: list[Item], banks: list[cocosnet.ExemplarBank]) -> cocosnet.Output:
         """The network on one group."""
         alone = items[:1] if self.one_input(items) else items
-        x = self.planes([item.condition for item in alone])
-        return self.model.render(x, self.match(items, banks, lambda: self.model.encode_input(x)))
+        model = self.network.model
+        x = self.network.planes([item.condition for item in alone])
+        return model.render(x, self.match(items, banks, lambda: model.encode_input(x)))
 
     def pack(self, k: int, result: Rendered) -> Packed:
-        format = image_format(self.rendering.format)
-        data = encode_image(result.image, format, self.rendering.quality)
         i, _ = self.reader.pairing.pair(k)
         return Packed(
-            Sample(self.reader.sample_key(k), {f"image.{format}": data}),
+            Sample(self.reader.sample_key(k), self.rendering.encoded(result.image)),
             source=self.reader.inputs.sample_key(i),
             columns={"exemplar": self.reader.exemplars.names[result.exemplar]},
             pictures=self._pictures(self.key(k), result),

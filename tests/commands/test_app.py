@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-COMMANDS = [[], ["translate"], ["recipes"], ["demo"], ["weights"], ["weights", "import"],
+COMMANDS = [[], ["translate"], ["edit"], ["recipes"], ["demo"], ["weights"], ["weights", "import"],
             ["weights", "info"]]  # fmt: skip
 HEAVY = ("torch", "numpy", "PIL", "webdataset", "pydantic", "scipy", "cv2", "skimage")
 
@@ -28,9 +28,9 @@ def test_help_says_what_and_how(desk, command):
 
 def test_every_command_is_covered_here(desk):
     listed = desk.run("--help").out.split("Commands:")[1].split()
-    assert {name for name in listed if name in ("translate", "recipes", "demo", "weights")} == {
-        command[0] for command in COMMANDS if command
-    }
+    assert {
+        name for name in listed if name in ("translate", "edit", "recipes", "demo", "weights")
+    } == {command[0] for command in COMMANDS if command}
 
 
 def test_importing_the_command_imports_nothing_heavy():
@@ -39,7 +39,7 @@ def test_importing_the_command_imports_nothing_heavy():
     assert python("-c", code).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [[], ["translate"], ["recipes"]])
+@pytest.mark.parametrize("command", [[], ["translate"], ["edit"], ["recipes"]])
 def test_help_imports_nothing_heavy(command):
     told = python("-X", "importtime", "-m", "cocoscli", *command, "--help")
     imported = {line.rpartition("|")[2].strip().split(".")[0] for line in told.stderr.splitlines()}

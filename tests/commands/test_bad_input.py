@@ -515,11 +515,11 @@ def test_out_of_memory_while_decoding_fails_that_item(desk, monkeypatch, workers
 
 def test_out_of_memory_for_one_exemplar_of_many(desk, monkeypatch):
     from cocoscli.engine import items
-    from cocoscli.engine.translate import Translation
+    from cocoscli.engine.network import Network
 
     desk.fill(4, 4)
     monkeypatch.setattr(items, "RESIDENT", 1)
-    encode, seen = Translation.encode, []
+    encode, seen = Network.encode, []
 
     def tight(self, image):
         seen.append(image)
@@ -527,7 +527,7 @@ def test_out_of_memory_for_one_exemplar_of_many(desk, monkeypatch):
             raise MemoryError
         return encode(self, image)
 
-    monkeypatch.setattr(Translation, "encode", tight)
+    monkeypatch.setattr(Network, "encode", tight)
     assert desk.translate("--batch-size", 4).code == 3
     assert sorted(desk.statuses().values()) == ["done"] * 3 + ["failed"]
 

@@ -13,6 +13,7 @@ from cocoscli.data.images import (
     IMAGE_SUFFIXES,
     ColorTable,
     Size,
+    check_aspect,
     image_size,
     read_labels,
     read_photo,
@@ -30,8 +31,6 @@ from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError
 
 LEAVE = "Add it, or leave the photo out."
-ASPECT = 0.02
-"""Relative difference of the aspect ratios of a photo and its map that is let pass."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ class FolderLayout(PhotoLayout):
                 "place of images/.",
                 LEAVE,
             )
-        _check_aspect(found, image_size(found, upright=False), item, native)
+        check_aspect(found, image_size(found, upright=False), item, native)
         return found
 
     def _drawn(self, item: Path, native: Size) -> Path | None:
@@ -170,7 +169,7 @@ class FolderLayout(PhotoLayout):
         for folder in twin_folders(item, lambda name: _twin(name, "edges")):
             found = find_stem(folder, item.stem, IMAGE_SUFFIXES)
             if found is not None:
-                _check_aspect(found, image_size(found), item, native)
+                check_aspect(found, image_size(found), item, native)
                 return found
         if not os.path.isdir(_home(item) / "edges"):
             return None
@@ -186,15 +185,6 @@ def read_edges(path: Path, size: Size) -> np.ndarray:
     photo = read_photo(path, size, Image.Resampling.NEAREST)
     grey = np.array(Image.fromarray(photo).convert("L"))
     return grey * 255 if grey.max(initial=0) == 1 else grey
-
-
-def _check_aspect(file: Path, size: Size, item: Path, native: Size) -> None:
-    if abs(size[0] * native[1] / (size[1] * native[0]) - 1) > ASPECT:
-        raise BadInput(
-            f"{shown(file)}: {size[0]}x{size[1]}, but its photo {shown(item)} is "
-            f"{native[0]}x{native[1]}: another shape, so they cannot be aligned.",
-            "Crop or export them alike.",
-        )
 
 
 def _home(path: Path) -> Path:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from cocosnet import CoCosNet, Discriminator, presets
 from cocosnet.weights import build
 
-from cocoscli.engine.memory import BASE_BYTES
+from cocoscli.engine.memory import BASE_BYTES, available_bytes
 from cocoscli.engine.training.trainer import Machine
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe
 
-EXTRA_BYTES = 375e6
+EXTRA_BYTES = 220e6
 """A training process's own, with the feature network."""
 PLANES = 264
 """Full-size feature maps of `width` channels that a sample's step keeps."""
@@ -58,14 +56,7 @@ def check_memory(recipe: Recipe, machine: Machine) -> None:
         return
     raise CocosError(
         f"recipe {recipe.name} takes about {needed / 1e9:.1f} GB, this machine has "
-        f"{there / 1e9:.1f} GB.",
+        f"{there / 1e9:.1f} GB free.",
         "Give --accumulate N (parts of a batch, one after another), --recompute, or --set "
         f"schedule.batch_size={max(1, recipe.schedule.batch_size // 2)}.",
     )
-
-
-def available_bytes(device: torch.device) -> float:
-    """The memory of a device; of a CPU, the machine's."""
-    if device.type == "cuda":
-        return float(torch.cuda.get_device_properties(device).total_memory)
-    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")

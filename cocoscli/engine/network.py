@@ -1,0 +1,131 @@
+"""The network on its device, fed with the arrays that readers hand over."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import cocosnet
+import numpy as np
+import torch
+from torch import Tensor
+
+from cocoscli.data.planes import expand
+from cocoscli.data.reading import ConditionReader
+from cocoscli.engine.batch import Reader, Work
+from cocoscli.engine.device import autocast
+from cocoscli.engine.items import ExemplarImage, Size
+from cocoscli.engine.memory import available_bytes, computed_at_once, estimate_bytes
+from cocoscli.engine.tensors import photo_tensor
+from cocoscli.errors import BadInput
+
+L = TypeVar("L")
+R = TypeVar("R")
+Lco = TypeVar("Lco", covariant=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing:
+    """Where networks run, and how many items get pictures for the page."""
+
+    device: torch.device
+    precision: str = "fp32"
+    gallery: int = 1000
+    """Items, counted from the first."""
+    draws: bool = True
+    """Whether the generator runs too."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model, the conditions that it takes, and how it runs."""
+
+    model: cocosnet.CoCosNet
+    conditions: ConditionReader
+    computing: Computing
+    varied: bool
+    """Whether inputs keep their own sizes, so that none was checked before the run."""
+
+    def check_room(self, size: Size, batch: int) -> None:
+        """MemoryError where the free memory cannot hold `batch` images of a size of their own.
+
+        On Linux the attempt would end the process.
+        """
+        if self.varied:
+            needed = estimate_bytes(self.model, size, batch, draws=self.computing.draws)
+            if needed > available_bytes(self.computing.device):
+                raise MemoryError(f"{size[0]}x{size[1]}: {needed:.2g} bytes")
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The region in which the model computes."""
+        with torch.inference_mode(), autocast(self.computing.precision, self.computing.device):
+            yield
+
+    def planes(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Condition arrays (P,H,W) of one size -> (B,K,H,W), 0..1."""
+        stacked = np.stack(arrays)
+        stacked = stacked.astype(np.int32)  # an ignored label may lie beyond 255
+        on_device = torch.from_numpy(stacked).to(self.computing.device)
+        conditions = self.conditions
+        return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
+
+    def photos(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        """Photos (H,W,3) uint8 of one size -> (B,3,H,W), -1..1."""
+        stacked = torch.from_numpy(np.stack(arrays))
+        return photo_tensor(stacked, self.computing.device).contiguous()
+
+    def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
+        """An exemplar alone, as a bank of one. MemoryError where it does not fit."""
+        self.check_room((image.photo.shape[1], image.photo.shape[0]), 1)
+        condition = None if image.condition is None else self.planes([image.condition])
+        with self.running():
+            return self.model.encode_exemplar(self.photos([image.photo]), condition)
+
+
+class NetworkReader(Reader[Lco], Protocol[Lco]):
+    """A reader of conditions for a network."""
+
+    @property
+    def conditions(self) -> ConditionReader: ...
+
+    @property
+    def size(self) -> Size | None:
+        """(width, height) of what the network sees; None: each item's own."""
+        ...
+
+
+class NetworkWork(Work[L, R]):
+    """Work for `batch.run` that a network does; a command says what it makes of a group."""
+
+    reader: NetworkReader[L]
+
+    def __init__(
+        self, model: cocosnet.CoCosNet, reader: NetworkReader[L], computing: Computing
+    ) -> None:
+        self.network = Network(model, reader.conditions, computing, varied=reader.size is None)
+        self.reader = reader
+
+    def groups(self, loaded: Sequence[L]) -> list[list[int]]:
+        """Items whose arrays have the same shapes."""
+        groups: dict[Hashable, list[int]] = {}
+        for n, item in enumerate(loaded):
+            groups.setdefault(self.shapes(item), []).append(n)
+        return list(groups.values())
+
+    def compute(self, loaded: Sequence[L]) -> list[R | BadInput]:
+        # On a CPU more at once gains nothing, and alone the numbers do not depend on the batch.
+        step = computed_at_once(self.network.computing.device, len(loaded))
+        parts = (loaded[n : n + step] for n in range(0, len(loaded), step))
+        return [result for part in parts for result in self.group(part)]
+
+    @abstractmethod
+    def shapes(self, item: L) -> tuple[Any, ...]:
+        """What must be alike of items that are computed together."""
+
+    @abstractmethod
+    def group(self, items: Sequence[L]) -> Sequence[R | BadInput]:
+        """The results of items that are alike. MemoryError where they do not fit."""
