@@ -23,7 +23,10 @@ Exemplar = Annotated[
 WeightsFile = Annotated[
     Path | None,
     typer.Option(
-        "--weights", metavar="FILE", help="A checkpoint.", show_default="untrained, for scenes"
+        "--weights",
+        metavar="FILE",
+        help="A checkpoint.",
+        show_default="the newest run's that fit, or bundled ones",
     ),
 ]
 Pairs = Annotated[

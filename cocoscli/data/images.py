@@ -97,6 +97,12 @@ def image_size(path: Path, upright: bool = True, *, data: bytes | None = None) -
         return (height, width) if upright and _orientation(image) >= 5 else (width, height)
 
 
+def is_colour(path: Path) -> bool:
+    """Whether an image's pixels are colours, not greys or a palette's indices. Raises BadInput."""
+    with _opened(path) as image:
+        return image.mode in ("RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV")
+
+
 def check_aspect(file: Path, size: Size, photo: Path, native: Size) -> None:
     """BadInput where a map of `size` cannot be that of a photo of `native` size by its shape."""
     if abs(size[0] * native[1] / (size[1] * native[0]) - 1) > ASPECT:

@@ -1,4 +1,4 @@
-"""The networks that commands run: from a file, or untrained where there is none."""
+"""The networks that commands run: given, of the newest run that fits, or bundled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from typing import Any
 
 import cocosnet
 import torch
-from cocosnet.layers import fold_spectral_norm
 from cocosnet.weights import Header, build
 from cocosnet.weights import load_for_training as read_for_training
 
@@ -24,14 +23,11 @@ from cocoscli.data.images import Size
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.memory import LARGEST, available_bytes, estimate_bytes, largest_size, size_text
 from cocoscli.errors import CocosError, UsageError
-from cocoscli.recipe import read_recipe
 
 RUNS = Path("runs")
 """Where training runs lie that were given no other place."""
 WEIGHTS = "weights.safetensors"
 """The network that a run has come to, in its folder."""
-UNTRAINED = "scenes"
-"""The recipe whose network stands in, untrained, until there are weights."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +36,8 @@ class Weights:
 
     model: cocosnet.CoCosNet
     name: str
-    """The file, or `untrained NAME (seed N)`."""
+    """The file."""
     sha256: str
-    """Of the file; of nothing for untrained weights."""
 
 
 def load_weights(path: Path, device: torch.device) -> Weights:
@@ -64,8 +59,18 @@ def newest_weights(kind: str | None, channels: int | None) -> Path | None:
 
 def bundled_weights(kind: str | None, channels: int | None) -> Path | None:
     """The weights shipped for conditions of a kind (and so many planes); None where none are."""
+    return _first_fitting(_bundled(), kind, channels)
+
+
+def bundled_conditions() -> list[str]:
+    """What the weights that are shipped are for, in words."""
+    conditions = [cocosnet.read_header(path).condition for path in _bundled()]
+    return [f"{c.kind} of {c.channels} planes" for c in conditions]
+
+
+def _bundled() -> list[Path]:
     folder = Path(str(resources.files("cocoscli"))) / "weights"
-    return _first_fitting(sorted(folder.glob("*.safetensors")), kind, channels)
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _first_fitting(paths: Iterable[Path], kind: str | None, channels: int | None) -> Path | None:
@@ -90,17 +95,6 @@ def load_for_training(path: Path) -> cocosnet.CoCosNet:
         return read_for_training(path)
     except cocosnet.WeightsError as error:
         raise CocosError(f"{error}.", "--init takes files that training wrote.") from None
-
-
-def untrained_weights(device: torch.device, seed: int = 0) -> Weights:
-    """The network of the recipe `scenes` with seeded random weights: its pictures mean nothing."""
-    recipe = read_recipe(UNTRAINED)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = cocosnet.CoCosNet(recipe.model, recipe.condition)
-    model.provenance = {"source": "untrained", "recipe": recipe.name, "seed": seed}
-    fold_spectral_norm(model)
-    return Weights(_laid_out(model.to(device).eval()), f"untrained {recipe.name} (seed {seed})", "")
 
 
 def _laid_out(model: cocosnet.CoCosNet) -> cocosnet.CoCosNet:

@@ -15,6 +15,7 @@ import cocoscli
 from cocoscli.data.colors import read_color_table
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.filelist import FileList
+from cocoscli.data.images import is_colour
 from cocoscli.data.inputs import Inputs, ShardInputs, list_inputs, open_shards
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.layouts.layout import Layout
@@ -29,7 +30,7 @@ from cocoscli.data.pairs import (
     read_pairs,
 )
 from cocoscli.data.reading import ConditionReader
-from cocoscli.data.scenes import mask_name, write_scenes
+from cocoscli.data.scenes import Label, mask_name, write_scenes
 from cocoscli.data.shards import is_shards, read_index
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.files import storage_error
@@ -45,13 +46,14 @@ from cocoscli.engine.items import (
 )
 from cocoscli.engine.memory import check_memory
 from cocoscli.engine.models import (
+    RUNS,
     Weights,
+    bundled_conditions,
     bundled_weights,
     file_sha256,
     load_weights,
     newest_weights,
     text_sha256,
-    untrained_weights,
 )
 from cocoscli.errors import BadInput, CocosError, UsageError
 
@@ -215,22 +217,40 @@ def _weights(
     if options.weights is not None:
         return load_weights(options.weights, device)
     kind, channels = _seen(options)
-    found = newest_weights(kind, channels) or bundled_weights(kind or SCENES_KIND, channels)
-    if found is not None:
-        defaults.append(("weights", str(found), "--weights"))
-        return load_weights(found, device)
-    weights = untrained_weights(device)
-    defaults.append(("weights", f"{weights.name}: its pictures mean nothing yet", "--weights"))
-    return weights
+    found = newest_weights(kind, channels) or bundled_weights(kind, channels)
+    if found is None:
+        planes = f" of {channels} planes" if channels else ""
+        raise CocosError(
+            f"no weights for {kind} conditions{planes}: no run in ./{RUNS} fits, and bundled are "
+            f"{', '.join(bundled_conditions())}.",
+            "Give --weights FILE, or train on prepared shards with `cocos train`.",
+        )
+    defaults.append(("weights", str(found), "--weights"))
+    return load_weights(found, device)
 
 
-def _seen(options: PairOptions) -> tuple[str | None, int | None]:
-    """The kind and planes of the conditions, where the shards or `--layout` tell."""
-    spec = str(SHARDS) if options.inputs is None and not options.layout else options.inputs or ""
-    if is_shards(spec) and os.path.isdir(spec):
-        values = read_index(Path(spec)).values
-        return values.get("kind"), values.get("channels")
-    return (LAYOUTS[options.layout].kind if options.layout else None), None
+def _seen(options: PairOptions) -> tuple[str, int | None]:
+    """The kind and planes of the conditions, as far as INPUTS or `--layout` tell.
+
+    Shards say both, photos that are no label maps have edges, and generated scenes stand in where
+    nothing is given.
+    """
+    if options.layout:
+        return LAYOUTS[options.layout].kind, None
+    spec = options.inputs if options.inputs is not None else str(SHARDS)
+    if is_shards(spec):
+        values = read_index(Path(spec)).values if os.path.isdir(spec) else {}
+        return values.get("kind", SCENES_KIND), values.get("channels")
+    if options.inputs is None:
+        return SCENES_KIND, len(Label)
+    path = Path(options.inputs)
+    photos = _are_photos(path, LAYOUTS["labels"]) or (not options.colors and _in_colour(path))
+    return LAYOUTS["edges" if photos else "labels"].kind, None
+
+
+def _are_photos(path: Path, layout: Layout) -> bool:
+    """Whether a file or folder has photos and no items of a layout of label maps."""
+    return not _has_items(layout, path) and _has_items(LAYOUTS["edges"], path)
 
 
 def _inputs(
@@ -269,8 +289,16 @@ def _as_photos(options: PairOptions, layout: Layout, needs_condition: bool) -> b
         return False
     if not layout.items_are_labels:
         return not needs_condition
-    path = Path(options.inputs)
-    return not _has_items(layout, path) and _has_items(LAYOUTS["edges"], path)
+    return _are_photos(Path(options.inputs), layout)
+
+
+def _in_colour(path: Path) -> bool:
+    """Whether a file, or the first picture of a folder, has colours and so no class ids."""
+    try:
+        first = path if path.is_file() else next(iter(LAYOUTS["edges"].walk(path)), None)
+        return first is not None and is_colour(first)
+    except CocosError:
+        return False
 
 
 def _has_items(layout: Layout, path: Path) -> bool:

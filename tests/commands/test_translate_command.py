@@ -39,12 +39,28 @@ def test_only_an_exemplar_is_enough(desk):
     desk.photo()
     told = desk.run("translate", "--exemplar", "photos", "--workers", 0, "--limit", 2)
     assert told.code == 0 and not told.out
-    assert told.said[0].startswith("weights: untrained scenes (seed 0)")
-    assert "--weights" in told.said[0]
+    assert told.said[0].startswith("weights: ")
+    assert "scenes.safetensors" in told.said[0] and "--weights" in told.said[0]
     assert any(line.startswith("inputs: 8 generated scenes") for line in told.said)
     assert any("out/translate" in line and "--output" in line for line in told.said)
     assert set(desk.statuses("out/translate").values()) == {"done"}
     assert (desk.folder / "out/translate/index.html").is_file()
+
+
+def test_photos_get_the_bundled_weights_for_edges(desk):
+    desk.photo()
+    told = desk.run("translate", "photos", "--exemplar", "photos", "--workers", 0, "--size", 64)
+    assert told.code == 0
+    assert "faces.safetensors" in told.said[0]
+
+
+def test_weights_that_are_not_to_be_had_are_said_with_what_is(desk):
+    desk.photo()
+    told = desk.run("translate", "photos", "--exemplar", "photos", "--layout", "pose")
+    assert told.code == 1
+    assert told.said[-2].startswith("error: no weights for pose conditions: no run in ./runs fits")
+    assert "edges of 1 planes, labels of 14 planes" in told.said[-2]
+    assert "--weights FILE" in told.said[-1]
 
 
 def test_defaults_are_not_said_where_they_are_given(desk):

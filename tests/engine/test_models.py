@@ -49,8 +49,9 @@ def test_translate_takes_it_for_a_layout_and_says_so(desk, runs):
     plan = plan_pairs(PairOptions(**options, layout="labels"))
     assert plan.weights.name == "runs/000/weights.safetensors"
     assert ("weights", "runs/000/weights.safetensors", "--weights") in plan.defaults
-    other = plan_pairs(PairOptions(**options))  # nothing says what the masks are
-    assert other.weights.name != plan.weights.name
+    assert plan_pairs(PairOptions(**options)).weights.name == plan.weights.name  # they are masks
+    photos = plan_pairs(PairOptions(inputs="photos", exemplar="photos"))
+    assert photos.weights.name.endswith("weights/faces.safetensors")
 
 
 def test_bundled_weights_are_told_by_their_condition(desk, tmp_path, monkeypatch):
