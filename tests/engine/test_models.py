@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 
+import cocosnet
 import pytest
 
 from cocoscli.engine import models
 from cocoscli.engine.models import bundled_weights, newest_weights, numbered_runs
 from cocoscli.engine.plan import PairOptions, plan_pairs
+from cocoscli.recipe import read_recipe
 
 
 @pytest.fixture
@@ -63,3 +65,19 @@ def test_bundled_weights_are_told_by_their_condition(desk, tmp_path, monkeypatch
     assert bundled_weights("labels", 14) == folder / "weights/scenes.safetensors"
     assert bundled_weights("labels", None) == folder / "weights/scenes.safetensors"
     assert bundled_weights("labels", 19) is None and bundled_weights("edges", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "channels"), [("scenes", "labels", 14), ("faces", "edges", 1)]
+)
+def test_what_is_bundled_is_small_whole_and_says_where_it_comes_from(name, kind, channels):
+    path = bundled_weights(kind, channels)
+    assert path is not None and path.name == f"{name}.safetensors"
+    assert path.stat().st_size <= 25_000_000
+    header = cocosnet.read_header(path)
+    assert header.config == read_recipe(name).with_channels(channels).model
+    assert header.provenance["recipe"] == name and header.provenance["steps"] > 0
+    assert not header.config.needs_exemplar_input  # exemplars need no masks
+    card = path.with_suffix(".md").read_text("utf-8")
+    for word in ("Data", "Training", "Measured", "Limits", str(header.provenance["steps"])):
+        assert word in card
