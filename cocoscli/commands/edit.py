@@ -61,6 +61,7 @@ def edit(
     ] = None,
     colors: o.Colors = None,
     size: o.Size = None,
+    match_size: o.MatchSize = None,
     ignore_label: o.IgnoreLabel = 255,
     format: o.ResultFormat = "png",
     quality: o.Quality = 95,
@@ -96,7 +97,8 @@ def edit(
         EditOptions(
             image=image, mask=mask, edited=edited, weights=weights, keep=keep, border=border,
             colors=colors, size=size, ignore_label=None if ignore_label < 0 else ignore_label,
-            gallery=gallery, device=device, precision=precision, batch_size=batch_size,
+            match_size=match_size, gallery=gallery, device=device, precision=precision,
+            batch_size=batch_size,
         )
     )  # fmt: skip
     say_defaults(plan, output, "out/edit")

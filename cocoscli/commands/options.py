@@ -65,6 +65,14 @@ Size = Annotated[
         help="Size of the results; original keeps each input's own.",
     ),
 ]  # fmt: skip
+MatchSize = Annotated[
+    int | None,
+    typer.Option(
+        "--match-size", metavar="CELLS", min=16, max=4096, show_default="that of the results",
+        help="Longer side of the matching grid, where matching is to be done smaller than the "
+        "results: 64 for weights trained at 256 px.",
+    ),
+]  # fmt: skip
 IgnoreLabel = Annotated[
     int,
     typer.Option(

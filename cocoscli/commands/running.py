@@ -93,6 +93,7 @@ def machine_facts(plan: RunPlan[Any]) -> dict[str, Any]:
     return {
         "weights": plan.weights.name,
         "size": plan.settings["size"],
+        **({"match_size": plan.settings["match_size"]} if "match_size" in plan.settings else {}),
         "device": str(plan.device),
         "precision": plan.precision,
         "batch_size": plan.batch_size,

@@ -30,6 +30,7 @@ def translate(
     exemplar_condition: o.ExemplarCondition = None,
     colors: o.Colors = None,
     size: o.Size = None,
+    match_size: o.MatchSize = None,
     ignore_label: o.IgnoreLabel = 255,
     format: o.ResultFormat = "png",
     quality: o.Quality = 95,
@@ -66,6 +67,7 @@ def translate(
             exemplar_condition=exemplar_condition, colors=colors, size=size,
             ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
             device=device, precision=precision, batch_size=batch_size, dry_run=dry_run,
+            match_size=match_size,
         )
     )  # fmt: skip
     say_defaults(plan, output, "out/translate")

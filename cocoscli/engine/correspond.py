@@ -98,11 +98,11 @@ class Correspondence(PairWork[Found]):
 
     def _features(self, items: list[Item]) -> cocosnet.InputFeatures:
         """Inputs encoded by their conditions, or as photos by the exemplars' adaptor."""
-        conditions = [item.condition for item in items]
-        photos = [item.photo for item in items if item.photo is not None]
         network = self.network
+        photos = [item.photo for item in items if item.photo is not None]
         if not photos:
-            return network.model.encode_input(network.planes(conditions))
+            return network.features(items)
+        conditions = [item.condition for item in items]
         condition = network.planes(conditions) if len(conditions[0]) else None
         return network.model.encode_photo(network.photos(photos), condition)
 

@@ -16,7 +16,7 @@ from cocoscli.data.resizing import resize_bicubic
 from cocoscli.data.shards import Sample
 from cocoscli.engine.edit_items import EditItem, EditReader
 from cocoscli.engine.gallery import thumb_name
-from cocoscli.engine.network import NetworkWork
+from cocoscli.engine.network import NetworkWork, input_shapes
 from cocoscli.engine.results import Packed
 from cocoscli.engine.tensors import to_uint8
 from cocoscli.engine.translate import Rendering
@@ -65,17 +65,18 @@ class Editing(NetworkWork[EditItem, Edited]):
         return {"input": self.key(k), "exemplar": exemplar}
 
     def shapes(self, item: EditItem) -> tuple[Any, ...]:
-        """Those of the padded condition and of the photo."""
-        return item.condition.shape, item.image.photo.shape
+        """Those of the edited condition and of the photo."""
+        return *input_shapes(item), item.image.photo.shape, item.image.matched.shape
 
     def group(self, items: Sequence[EditItem]) -> list[Edited]:
         height, width = items[0].condition.shape[1:]
         self.network.check_room((width, height), len(items))
         bank = cocosnet.ExemplarBank.stack([self._bank(item) for item in items])
-        x = self.network.planes([item.condition for item in items])
-        with self.network.running():
-            model = self.network.model
-            images = to_uint8(model.render(x, model.match(x, bank)).image)
+        network = self.network
+        with network.running():
+            match = network.match(network.features(items), bank, items[0])
+            x = network.planes([item.condition for item in items])
+            images = to_uint8(network.model.render(x, match).image)
         return [
             Edited(image[: item.size[1], : item.size[0]], item)
             for image, item in zip(images, items, strict=True)

@@ -30,7 +30,7 @@ from cocoscli.data.sources import Sources, build_condition
 from cocoscli.data.walking import contents, find_stem, walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.files import file_name
-from cocoscli.engine.items import ExemplarImage, multiple, pad
+from cocoscli.engine.items import ExemplarImage, exemplar_image, matched_size, pad
 from cocoscli.errors import BadInput, CocosError
 
 POSE_END = "_keypoints"
@@ -50,6 +50,8 @@ class EditItem:
     size: Size
     """Its true (width, height)."""
     image: ExemplarImage
+    small: np.ndarray | None
+    """The edited condition (P,h,w) at the size that is matched, where that is smaller."""
     changed: float
     """The share of the photo whose condition was changed, 0..1."""
     kept: tuple[np.ndarray, np.ndarray] | None
@@ -75,6 +77,8 @@ class EditReader:
     keep: bool
     border: int | None
     gallery: int
+    match_size: int | None = None
+    """Cells of the longer side, where matching is done at a smaller size."""
 
     def __len__(self) -> int:
         return len(self.edits)
@@ -130,8 +134,8 @@ class EditReader:
         photo = open_photo(path)
         before, after = self._conditions(self.edits.path(k), mask, path, photo)
         size = self.size or photo.size
-        seen = multiple(size[0], up=False), multiple(size[1], up=False)
-        own = before.at(seen) if self.with_condition else None
+        matched = matched_size(size, self.match_size)
+        own = before.at if self.with_condition else None
         changed = differing(before.at(photo.size), after.at(photo.size), self.kind)
         share = weight(changed, self._border(photo.size)) if self.keep else None
         return EditItem(
@@ -139,7 +143,8 @@ class EditReader:
             photo=path,
             condition=pad(after.at(size)),
             size=size,
-            image=ExemplarImage(np.array(fitted(photo, seen)), own),
+            image=exemplar_image(photo, size, self.match_size, own),
+            small=after.at(matched) if matched else None,
             changed=float(changed.mean()),
             kept=None if share is None else (np.array(photo), share),
             pictures=self._pictures(before, after, photo) if k < self.gallery else {},

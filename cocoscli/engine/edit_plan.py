@@ -14,7 +14,7 @@ from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.edit_items import EditReader, find_edits
 from cocoscli.engine.items import matching_layout, parse_size
 from cocoscli.engine.models import load_weights
-from cocoscli.engine.plan import RunPlan, content, fitting_batch
+from cocoscli.engine.plan import RunPlan, content, fitting_batch, match_setting
 from cocoscli.errors import CocosError, UsageError
 
 EditPlan = RunPlan[EditReader]
@@ -32,6 +32,7 @@ class EditOptions:
     border: int | None = None
     colors: Path | None = None
     size: str | None = None
+    match_size: int | None = None
     ignore_label: int | None = 255
     gallery: int = 1000
     device: str = "auto"
@@ -65,7 +66,7 @@ def plan_edits(options: EditOptions) -> EditPlan:
         edits=edits, photos=options.image, masks=options.mask,
         conditions=ConditionReader(layout, model.config.channels, options.ignore_label, colors),
         with_condition=model.config.needs_exemplar_input, size=size, keep=options.keep,
-        border=options.border, gallery=options.gallery,
+        border=options.border, gallery=options.gallery, match_size=options.match_size,
     )  # fmt: skip
     batch_size, memory = fitting_batch(options.batch_size, size, model, device, draws=True)
     settings = {
@@ -77,6 +78,7 @@ def plan_edits(options: EditOptions) -> EditPlan:
         "ignore_label": -1 if options.ignore_label is None else options.ignore_label,
         "colors": content(str(options.colors or "")),
     }  # fmt: skip
+    settings |= match_setting(options.match_size)
     return RunPlan(weights, reader, device, precision, batch_size, memory, settings)
 
 

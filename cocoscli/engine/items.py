@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from cocosnet import ModelConfig
-from cocosnet.config import MINIMUM, MULTIPLE
+from cocosnet.config import MINIMUM, MULTIPLE, STRIDE
+from PIL import Image
 
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.encoding import SHARDS, image_format
-from cocoscli.data.images import image_size, is_image, read_photo
+from cocoscli.data.images import Size, fitted, image_size, is_image, open_photo
 from cocoscli.data.inputs import Inputs, ShardInputs
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing, label_grid
@@ -27,8 +29,6 @@ from cocoscli.errors import BadInput, CocosError, UsageError
 
 RESIDENT = 64
 """Up to this many exemplars are encoded once and kept; more are read with their items."""
-
-Size = tuple[int, int]
 
 
 def parse_size(text: str) -> Size | None:
@@ -54,12 +54,49 @@ def multiple(n: int, *, up: bool) -> int:
     return max(MINIMUM, whole * MULTIPLE)
 
 
+def matched_size(size: Size, cells: int | None) -> Size | None:
+    """What an image of (width, height) is matched at, where that is smaller than the image: its
+    longer side about `cells` of the matching grid."""
+    if cells is None or STRIDE * cells >= max(size):
+        return None
+    width, height = (multiple(round(STRIDE * cells * n / max(size)), up=False) for n in size)
+    return (width, height) if max(width, height) < max(size) else None
+
+
 @dataclass(frozen=True)
 class ExemplarImage:
-    """A decoded exemplar: photo (H,W,3) uint8, condition array (P,H,W) where it is needed."""
+    """A decoded exemplar."""
 
     photo: np.ndarray
+    """(H,W,3) uint8, whose colours are taken."""
     condition: np.ndarray | None
+    """(P,H,W) of what is matched, where it is needed."""
+    small: np.ndarray | None = None
+    """(h,w,3) uint8: the photo at the size that is matched, where that is smaller."""
+
+    @property
+    def matched(self) -> np.ndarray:
+        """The photo as it is matched."""
+        return self.photo if self.small is None else self.small
+
+
+def exemplar_image(
+    photo: Image.Image,
+    size: Size,
+    cells: int | None,
+    condition: Callable[[Size], np.ndarray] | None,
+) -> ExemplarImage:
+    """An exemplar as networks take it, for results of (width, height).
+
+    `cells` is `--match-size`; `condition` makes the condition array of a size, where it is needed.
+    """
+    seen = multiple(size[0], up=False), multiple(size[1], up=False)
+    small = matched_size(size, cells)
+    return ExemplarImage(
+        photo=np.array(fitted(photo, seen)),
+        condition=condition(small or seen) if condition else None,
+        small=np.array(fitted(photo, small)) if small else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -73,6 +110,8 @@ class Exemplars:
     """`--exemplar-condition`: a file, or a folder with the same stems."""
     size: Size | None
     with_condition: bool
+    match_size: int | None = None
+    """Cells of the longer side, where matching is done at a smaller size."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,12 +129,9 @@ class Exemplars:
 
     def read(self, j: int) -> ExemplarImage:
         """Decode an exemplar at a size that networks take. Raises BadInput."""
-        photo = read_photo(self.path(j), self.size)
-        size = (multiple(photo.shape[1], up=False), multiple(photo.shape[0], up=False))
-        if size != (photo.shape[1], photo.shape[0]):
-            photo = read_photo(self.path(j), size)
-        condition = self.reader.read(self.item(j), size) if self.with_condition else None
-        return ExemplarImage(photo, condition)
+        photo = open_photo(self.path(j))
+        condition = partial(self.reader.read, self.item(j)) if self.with_condition else None
+        return exemplar_image(photo, self.size or photo.size, self.match_size, condition)
 
     def label_maps(self) -> np.ndarray:
         """(E, GRID, GRID): what `nearest` compares. Raises BadInput."""
@@ -154,6 +190,8 @@ class Item:
     """The exemplar itself, where there are too many to keep."""
     photo: np.ndarray | None = None
     """(H,W,3) uint8, padded alike: the input, where it is matched as a photo."""
+    small: np.ndarray | None = None
+    """(P,h,w): the condition at the size that is matched, where that is smaller; not padded."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +207,8 @@ class PairReader:
     """Whether inputs are matched as photos, and not by their conditions."""
     input_condition: Path | None = None
     """`--input-condition`: where their conditions are, for networks that take both."""
+    match_size: int | None = None
+    """As the exemplars have it."""
 
     def key(self, k: int) -> str:
         i, j = self.pairing.pair(k)
@@ -202,7 +242,9 @@ class PairReader:
         image = self.exemplars.read(j) if len(self.exemplars) > RESIDENT else None
         if photo is not None:
             photo = pad(photo.transpose(2, 0, 1)).transpose(1, 2, 0)
-        return Item(k, i, j, pad(condition), (width, height), image, photo)
+        matched = matched_size((width, height), self.match_size)
+        small = self.inputs.condition(i, self.conditions, matched) if matched else None
+        return Item(k, i, j, pad(condition), (width, height), image, photo, small)
 
     def _condition(self, i: int, photo: np.ndarray | None) -> np.ndarray:
         """Input i's condition array; of a photo whose condition is not needed, no planes."""

@@ -19,7 +19,8 @@ WIDTHS = 10
 HIDDENS = 1.5
 """And of `hidden` channels."""
 MATCHED_WIDTHS = 4
-"""The same of `width` channels where nothing is drawn."""
+"""Those of `width` channels where nothing is drawn: the first layer of an adaptor, normalised and
+activated. Counted and not fitted; runs stay below."""
 MATCHING_BYTES = 200e6
 """What matching takes at most, in tiles."""
 PAIR_BYTES = 16
@@ -27,8 +28,8 @@ PAIR_BYTES = 16
 LOADING = 2.6
 """The weights' size that loading takes for a moment: the mapped file and its copy."""
 BASE_BYTES = 680e6
-"""Python, torch and the other libraries. These six are fitted to the peaks of runs of the command
-from 64 to 1024 px; the estimate is within a quarter of each."""
+"""Python, torch and the other libraries. All these but one are fitted to the peaks of runs of the
+command from 64 to 1024 px; the estimate is within a quarter of each."""
 
 
 def parameter_bytes(model: torch.nn.Module) -> int:

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cocoscli.data.images import Size
 from cocoscli.data.planes import expand
 from cocoscli.data.reading import ConditionReader
 from cocoscli.engine.batch import Reader, Work
 from cocoscli.engine.device import autocast
-from cocoscli.engine.items import ExemplarImage, Size
+from cocoscli.engine.items import ExemplarImage
 from cocoscli.engine.memory import available_bytes, computed_at_once, estimate_bytes
 from cocoscli.engine.tensors import photo_tensor
 from cocoscli.errors import BadInput
@@ -37,6 +38,24 @@ class Computing:
     """Items, counted from the first."""
     draws: bool = True
     """Whether the generator runs too."""
+
+
+class Seen(Protocol):
+    """An input of a network."""
+
+    condition: np.ndarray
+    """(P,H,W), padded to a multiple: what is rendered."""
+    size: Size
+    """Its true (width, height)."""
+    small: np.ndarray | None
+    """(P,h,w): all of it at the size that is matched, where that is smaller."""
+
+
+def input_shapes(item: Seen) -> tuple[Any, ...]:
+    """What must be alike of inputs that are computed together. What is matched without the padding
+    lies at the same places of what is rendered only where the true sizes are alike."""
+    small = None if item.small is None else (item.small.shape, item.size)
+    return item.condition.shape, small
 
 
 @dataclass(frozen=True)
@@ -80,10 +99,28 @@ class Network:
 
     def encode(self, image: ExemplarImage) -> cocosnet.ExemplarBank:
         """An exemplar alone, as a bank of one. MemoryError where it does not fit."""
-        self.check_room((image.photo.shape[1], image.photo.shape[0]), 1)
+        height, width = image.matched.shape[:2]
+        self.check_room((width, height), 1)
         condition = None if image.condition is None else self.planes([image.condition])
+        colours = None if image.small is None else self.photos([image.photo])
         with self.running():
-            return self.model.encode_exemplar(self.photos([image.photo]), condition)
+            return self.model.encode_exemplar(self.photos([image.matched]), condition, colours)
+
+    def features(self, items: Sequence[Seen]) -> cocosnet.InputFeatures:
+        """Inputs of one size encoded by their conditions, as they are matched."""
+        arrays = [item.condition if item.small is None else item.small for item in items]
+        return self.model.encode_input(self.planes(arrays))
+
+    def match(
+        self, features: cocosnet.InputFeatures, bank: cocosnet.ExemplarBank, item: Seen
+    ) -> cocosnet.Match:
+        """The match of inputs, of whose sizes `item` is: where it or the bank is matched at a
+        smaller size, the flow is followed between the cells."""
+        if item.small is None and tuple(bank.colours.shape[-2:]) == bank.side.grid:
+            return self.model.match(features, bank)
+        height, width = item.condition.shape[1:]
+        part = (height, width) if item.small is None else item.size[::-1]
+        return self.model.match(features, bank, (height, width), part)
 
 
 class NetworkReader(Reader[Lco], Protocol[Lco]):

@@ -16,7 +16,7 @@ from cocoscli.data.encoding import thumbnail
 from cocoscli.engine.batch import is_out_of_memory
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.items import ExemplarImage, Item, PairReader
-from cocoscli.engine.network import Computing, NetworkWork
+from cocoscli.engine.network import Computing, NetworkWork, input_shapes
 from cocoscli.errors import BadInput
 
 BANK_BYTES = 2**29
@@ -49,11 +49,12 @@ class PairWork(NetworkWork[Item, R]):
         return {"input": self.reader.inputs.key(i), "exemplar": exemplar}
 
     def shapes(self, item: Item) -> tuple[Any, ...]:
-        """Those of the padded condition and of the exemplar."""
+        """Those of the input and of the exemplar."""
+        own = input_shapes(item)
         if item.image:
-            return item.condition.shape, item.image.photo.shape
+            return *own, item.image.photo.shape, item.image.matched.shape
         bank = self.banks.get(item.exemplar, None)
-        return item.condition.shape, None if isinstance(bank, BadInput) else bank.colours.shape
+        return own if isinstance(bank, BadInput) else (*own, bank.colours.shape, bank.side.grid)
 
     def group(self, items: Sequence[Item]) -> list[R | BadInput]:
         banks = [self.banks.get(item.exemplar, item.image) for item in items]
@@ -88,10 +89,10 @@ class PairWork(NetworkWork[Item, R]):
         same = all(bank is banks[0] for bank in banks)
         bank = banks[0] if same else cocosnet.ExemplarBank.stack(banks)
         if not self.one_input(items):
-            return self.network.model.match(encode(), bank)
+            return self.network.match(encode(), bank, items[0])
         if self.features is None or self.features[0] != items[0].input:
             self.features = (items[0].input, encode())
-        return self.network.model.match(self.features[1], bank)
+        return self.network.match(self.features[1], bank, items[0])
 
     def input_picture(self, item: Item) -> np.ndarray:
         """What the page shows of an input: (H,W,3) uint8."""

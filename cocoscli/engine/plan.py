@@ -15,7 +15,7 @@ import cocoscli
 from cocoscli.data.colors import read_color_table
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.filelist import FileList
-from cocoscli.data.images import is_colour
+from cocoscli.data.images import Size, is_colour
 from cocoscli.data.inputs import Inputs, ShardInputs, list_inputs, open_shards
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.layouts.layout import Layout
@@ -37,7 +37,6 @@ from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
     Exemplars,
     PairReader,
-    Size,
     check_layout,
     find_exemplars,
     matching_layout,
@@ -81,6 +80,8 @@ class PairOptions:
     exemplar_condition: Path | None = None
     colors: Path | None = None
     size: str | None = None
+    match_size: int | None = None
+    """Cells of the longer side, where matching is done at a smaller size."""
     ignore_label: int | None = 255
     seed: int = 0
     null: bool = False
@@ -166,7 +167,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     conditions = ConditionReader(layout, model.config.channels, options.ignore_label, colors)
     exemplars = Exemplars(
         root=root, names=names, reader=conditions, given=options.exemplar_condition, size=size,
-        with_condition=model.config.needs_exemplar_input,
+        with_condition=model.config.needs_exemplar_input, match_size=options.match_size,
     )  # fmt: skip
     if exemplars.with_condition:
         exemplars.item(0)  # the first missing condition is said before anything runs
@@ -178,6 +179,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     reader = PairReader(
         inputs, exemplars, _pairing(options, inputs, exemplars), conditions, size,
         as_photos=as_photos, input_condition=options.input_condition,
+        match_size=options.match_size,
     )  # fmt: skip
     if as_photos and exemplars.with_condition and isinstance(inputs, Inputs):
         _check_input_condition(reader)
@@ -191,7 +193,14 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         "exemplar_condition": str(options.exemplar_condition or ""),
         "colors": content(str(options.colors or "")),
     }  # fmt: skip
+    settings |= match_setting(options.match_size)
     return PairPlan(weights, reader, device, precision, batch_size, memory, settings, defaults)
+
+
+def match_setting(cells: int | None) -> dict[str, Any]:
+    """`--match-size` in a run's settings: only where it is given, so that the settings of runs
+    without it are what they were before there was one."""
+    return {} if cells is None else {"match_size": cells}
 
 
 def seen_size(size: Size | None, model: CoCosNet) -> Size:

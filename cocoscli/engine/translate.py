@@ -80,9 +80,9 @@ class Translation(PairWork[Rendered]):
     def _render(self, items: list[Item], banks: list[cocosnet.ExemplarBank]) -> cocosnet.Output:
         """The network on one group."""
         alone = items[:1] if self.one_input(items) else items
-        model = self.network.model
+        match = self.match(items, banks, lambda: self.network.features(alone))
         x = self.network.planes([item.condition for item in alone])
-        return model.render(x, self.match(items, banks, lambda: model.encode_input(x)))
+        return self.network.model.render(x, match)
 
     def pack(self, k: int, result: Rendered) -> Packed:
         i, _ = self.reader.pairing.pair(k)

@@ -33,11 +33,16 @@ def check_size(height: int, width: int) -> None:
         )
 
 
-def positions_within(features: InputFeatures, size: tuple[int, int]) -> Tensor:
-    """(H/4,W/4,2): the cells of an image of `size` (H,W), xy in pixels of the one matched."""
+def positions_within(
+    features: InputFeatures, size: tuple[int, int], part: tuple[int, int]
+) -> Tensor:
+    """(H/4,W/4,2): the cells of an image of `size` (H,W), xy in pixels of the one matched, which
+    shows the upper left `part` (h,w) of it. ValueError for a part that is none."""
+    if not all(0 < side <= whole for side, whole in zip(part, size, strict=True)):
+        raise ValueError(f"part {part[1]}x{part[0]} of an image of {size[1]}x{size[0]}")
     matched = [STRIDE * side for side in features.side.grid]
     own = centres((size[0] // STRIDE, size[1] // STRIDE), features.side.features.device)
-    scale = own.new_tensor([matched[1] / size[1], matched[0] / size[0]])
+    scale = own.new_tensor([matched[1] / part[1], matched[0] / part[0]])
     return (own + 0.5) * scale - 0.5
 
 
@@ -135,19 +140,25 @@ class CoCosNet(nn.Module):
         input: Tensor | InputFeatures,
         bank: ExemplarBank,
         size: tuple[int, int] | None = None,
+        part: tuple[int, int] | None = None,
     ) -> Match:
         """Section 3.1: the dense correspondence of inputs and a bank (of 1 or B exemplars).
 
         Matched at one size and rendered at a larger one: `size` (H,W) is what the input is rendered
         at, and the flow between the cells of the match then leads to the colours of the bank.
+        `part` (h,w) is what of it, from its upper left corner, was matched: all, unless what is
+        rendered is padded and what is matched is not.
         """
         features = input if isinstance(input, InputFeatures) else self.encode_input(input)
         if 1 != len(bank) != len(features) != 1:
             raise ValueError(f"{len(features)} inputs against a bank of {len(bank)}")
         if size is None:
+            if part is not None:
+                raise ValueError("a part without the size that it is of")
             return self.correspondence.match(features, bank)
         check_size(*size)
-        return self.correspondence.match(features, bank, positions_within(features, size))
+        at = positions_within(features, size, part or size)
+        return self.correspondence.match(features, bank, at)
 
     def render(self, input: Tensor, match: Match) -> Output:
         """Section 3.2: the translation of `input` under a match.

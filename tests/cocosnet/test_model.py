@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 import torch
-from cocosnet import CoCosNet, ExemplarBank, presets
+from cocosnet import CoCosNet, ExemplarBank, InputFeatures, presets
+from cocosnet.descriptors import Side
 from cocosnet.layers import fold_spectral_norm
 from cocosnet.model import check_size
 from tiny import CONFIGS, MASKED, MIXED, PAPER, PATCHED, gap, masks, network, photos
@@ -220,6 +221,90 @@ def test_a_missing_exemplar_input_is_refused_only_where_it_is_needed():
 def test_an_exemplar_input_that_does_not_fit_is_refused(config, shape):
     with pytest.raises(ValueError, match="exemplar_input"):
         network(config).encode_exemplar(photos(2), torch.zeros(shape))
+
+
+# Matched smaller than rendered
+
+
+def told_apart(shift: int = 0) -> Side:
+    """16x16 cells with a direction of its own each, those of the cells `shift` further right."""
+    order = torch.arange(256).view(16, 16).roll(-shift, dims=1).flatten()
+    return Side(torch.eye(256)[order].view(1, 16, 16, 256), None, None)
+
+
+def matched_smaller(config, shift: int = 0, **sizes):
+    """64 px of which each cell matches the one `shift` further right, in the colours of 128 px."""
+    model, y = network(config), photos(1, 128, 128)
+    small = torch.nn.functional.avg_pool2d(y, 2)
+    colours = model.encode_exemplar(small, colours=y).colours
+    bank = ExemplarBank(told_apart(), colours)
+    return model.match(InputFeatures(told_apart(shift)), bank, **sizes), colours
+
+
+@pytest.mark.parametrize("config", [PAPER, PATCHED], ids=["colours", "patches"])
+def test_an_identity_found_at_a_smaller_size_leads_to_all_of_the_larger_colours(config):
+    match, colours = matched_smaller(config, size=(128, 128))
+    assert colours.shape[-2:] == match.colours.shape[-2:] == (32, 32)
+    assert match.flow.shape == (1, 16, 16, 2)
+    assert match.warped.shape == (1, 3, 128, 128)
+    assert gap(match.colours, colours) < 1e-4
+    assert torch.equal(colours, network(config).encode_exemplar(photos(1, 128, 128)).colours)
+
+
+def test_a_shift_found_at_a_smaller_size_is_followed_exactly():
+    match, colours = matched_smaller(PAPER, shift=2, size=(128, 128))
+    assert gap(match.colours[..., :28], colours[..., 4:]) < 1e-4
+
+
+def test_what_was_matched_may_be_a_part_of_what_is_rendered():
+    padded, colours = matched_smaller(PAPER, size=(160, 192), part=(128, 128))
+    assert padded.colours.shape[-2:] == (40, 48)
+    assert gap(padded.colours[..., :32, :32], colours) < 1e-4
+    stretched, _ = matched_smaller(PAPER, size=(160, 192))
+    assert gap(stretched.colours[..., :32, :32], colours) > 0.1
+
+
+def test_a_part_need_be_no_multiple():
+    """A ramp over the exemplar comes out as a ramp over the part."""
+    ramp = ((torch.arange(32) + 0.5) / 32).expand(1, 3, 32, 32)
+    bank = ExemplarBank(told_apart(), ramp)
+    features = InputFeatures(told_apart())
+    match = network().match(features, bank, size=(128, 128), part=(101, 115))
+    expected = (4 * torch.arange(32) + 2) / 115
+    inside = (expected > 1 / 64) & (expected < 1 - 1 / 64)
+    assert gap(match.colours[0, 0, 9][inside], expected[inside]) < 1e-4
+
+
+def test_what_was_matched_smaller_is_rendered(steady):
+    x, y, _ = triple(2, 128, 128)
+    small = triple(2)
+    bank = steady.encode_exemplar(small[1], small[2], colours=y)
+    out = steady.render(x, steady.match(small[0], bank, size=(128, 128)))
+    assert out.image.shape == out.warped.shape == (2, 3, 128, 128)
+    assert out.match.flow.shape == (2, 16, 16, 2)
+    alone = steady.encode_exemplar(small[1][1:], small[2][1:], colours=y[1:])
+    one = steady.match(small[0][1:], alone, size=(128, 128))
+    assert gap(steady.render(x[1:], one).image, out.image[1:]) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({"size": (128, 100)}, "100x128"),
+        ({"size": (32, 64)}, "64x32"),
+        ({"size": (128, 128), "part": (129, 128)}, "part 128x129 of"),
+        ({"size": (128, 128), "part": (128, 0)}, "part 0x128 of"),
+        ({"part": (64, 64)}, "without the size"),
+    ],
+)
+def test_sizes_that_cannot_be_rendered_are_told(sizes, words):
+    with pytest.raises(ValueError, match=words):
+        matched_smaller(PAPER, **sizes)
+
+
+def test_colours_of_a_size_that_cannot_be_rendered_are_told():
+    with pytest.raises(ValueError, match="100x128"):
+        network().encode_exemplar(photos(), colours=photos(1, 128, 100))
 
 
 # Ablations

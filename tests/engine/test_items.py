@@ -11,6 +11,7 @@ from cocoscli.engine.items import (
     ConditionReader,
     Exemplars,
     find_exemplars,
+    matched_size,
     multiple,
     pad,
     parse_size,
@@ -35,6 +36,24 @@ def test_sizes_that_are_none(text):
 def test_multiples():
     assert [multiple(n, up=True) for n in (1, 64, 65, 96, 97)] == [64, 64, 96, 96, 128]
     assert [multiple(n, up=False) for n in (1, 79, 80, 96, 111, 112)] == [64, 64, 96, 96, 96, 128]
+
+
+@pytest.mark.parametrize(
+    ("size", "cells", "matched"),
+    [
+        ((512, 512), None, None),
+        ((512, 512), 64, (256, 256)),
+        ((512, 512), 128, None),
+        ((512, 512), 127, None),  # rounded, it is what is rendered
+        ((100, 80), 25, None),
+        ((1000, 500), 64, (256, 128)),
+        ((500, 1001), 64, (128, 256)),
+        ((1000, 40), 64, (256, 64)),
+        ((150, 90), 20, (96, 64)),
+    ],
+)
+def test_what_is_matched_smaller(size, cells, matched):
+    assert matched_size(size, cells) == matched
 
 
 def test_padding_repeats_the_edges():

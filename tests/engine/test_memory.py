@@ -123,6 +123,21 @@ def test_edit_refuses_it_too(desk, monkeypatch):
     assert told.code == 1 and told.said[0].startswith("error: 4096x4096 pixels take about")
 
 
+def test_correspond_counts_no_generator(desk, monkeypatch):
+    desk.fill()
+    model = cocosnet.load(desk.weights / "labels.safetensors")
+    drawn, matched = (estimate_bytes(model, (1024, 1024), 1, draws=d) for d in (True, False))
+    assert matched < drawn
+    room(monkeypatch, (matched + drawn) / 2)
+    assert desk.translate("--size", "1024").said[0].startswith("error: 1024x1024 pixels take about")
+    told = desk.correspond("--size", "1024", "--dry-run", "--json")
+    assert json.loads(told.out)["memory_mb"] == round(matched / 1e6)
+    told = desk.correspond("--size", "4096")
+    assert told.code == 1 and told.said[0].startswith("error: 4096x4096 pixels take about")
+    offered = told.said[1].removeprefix("Give --size ").removesuffix(".")
+    assert desk.correspond("--size", offered, "--dry-run").code == 0
+
+
 def test_inputs_of_their_own_size_fail_alone(desk, monkeypatch):
     desk.mask("masks/small.png")
     desk.mask("masks/large.png", size=(2000, 2000))
