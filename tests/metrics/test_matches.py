@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cocosnet.flow import centres
 
-from cocoscli.data.flow import centres
 from cocoscli.metrics.matches import Quality, count_usage, judge
 
 SIDE = 10
@@ -20,7 +20,7 @@ def judged(confidence: float = 0.9, unsure: int = 0, usage: np.ndarray | None = 
 
 
 def test_a_match_in_place_uses_each_position_once():
-    assert (count_usage(centres(3, 4), (3, 4)) == 1).all()
+    assert (count_usage(centres((3, 4)).numpy(), (3, 4)) == 1).all()
 
 
 def test_usage_counts_cells():
