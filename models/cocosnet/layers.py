@@ -212,12 +212,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: int | None = None) -
     that of the dense form and the N x M matrix is never held, for the gradient neither.
     """
     rows = rows or rows_at_once(key.shape[2] * len(key), key.device)
-    many = query.shape[1] > rows and torch.is_grad_enabled()
     with full_precision(query):
         inputs = key.float(), value.float()
         strips = query.float().split(rows, dim=1)
-        parts = [recomputed(_attend, q, *inputs) if many else _attend(q, *inputs) for q in strips]
-    return torch.cat(parts, dim=1).to(query.dtype)
+        if torch.is_grad_enabled():
+            many = len(strips) > 1
+            parts = [
+                recomputed(_attend, q, *inputs) if many else _attend(q, *inputs) for q in strips
+            ]
+            return torch.cat(parts, dim=1).to(query.dtype)
+        # Into one tensor: small results kept between large blocks would keep freed memory apart.
+        attended = inputs[1].new_empty(*query.shape[:2], value.shape[2])
+        for strip, into in zip(strips, attended.split(rows, dim=1), strict=True):
+            into.copy_(_attend(strip, *inputs))
+    return attended.to(query.dtype)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
