@@ -38,13 +38,8 @@ from cocoscli.metrics.correspondence import (
     mean_l1,
     top_class,
 )
-from cocoscli.metrics.semantic import (
-    LAYERS,
-    ClassFeatures,
-    describe,
-    semantic_consistency,
-    style_relevance,
-)
+from cocoscli.metrics.quality import Figures, compare
+from cocoscli.metrics.semantic import LAYERS, ClassFeatures, describe
 from cocoscli.metrics.summary import Mean
 
 CLASSES = 19
@@ -52,9 +47,6 @@ STEP = 10
 """From a photo to its exemplar, in the order of the list."""
 BATCH = 10
 PANELS = 8
-
-Figures = dict[str, Tensor]
-"""(B,) by column."""
 
 
 class Pairs(NamedTuple):
@@ -134,15 +126,6 @@ def translate(model: cocosnet.CoCosNet, pairs: Pairs) -> cocosnet.Output:
     mask, exemplar_mask = pairs.masks
     given = exemplar_mask if model.config.needs_exemplar_input else None
     return model(mask, pairs.exemplar, given)
-
-
-def compare(image: ClassFeatures, photo: ClassFeatures, exemplar: ClassFeatures) -> Figures:
-    style = style_relevance(image, exemplar)
-    return {
-        "semantic_consistency": semantic_consistency(image, photo),
-        "style_colour": style.colour,
-        "style_texture": style.texture,
-    }
 
 
 def unmoved_labels(pairs: Pairs) -> Figures:

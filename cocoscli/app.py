@@ -15,6 +15,7 @@ from cocoscli import console
 from cocoscli.commands import weights
 from cocoscli.commands.correspond import correspond
 from cocoscli.commands.demo import demo
+from cocoscli.commands.evaluate import evaluate
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.recipes import recipes
 from cocoscli.commands.train import train
@@ -58,6 +59,7 @@ app.command()(prepare)
 app.command()(train)
 app.command()(translate)
 app.command()(correspond)
+app.command()(evaluate)
 app.command()(recipes)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")

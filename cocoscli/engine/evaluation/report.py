@@ -1,0 +1,133 @@
+"""What an evaluation has found, as the values of `evaluation.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cocoscli.data.wording import one_line, shown
+from cocoscli.engine.evaluation.judge import RESULT
+from cocoscli.engine.files import storage_error
+from cocoscli.errors import CocosError
+from cocoscli.metrics.bootstrap import paired_difference
+from cocoscli.metrics.quality import FIGURES, SETS
+from cocoscli.metrics.summary import Mean, worst_end
+from cocoscli.report import write_whole
+
+JSON = "evaluation.json"
+Report = dict[str, Any]
+
+
+def summarise(name: str, values: np.ndarray) -> dict[str, float | int | None]:
+    """A figure's mean, what the worst twentieth falls short of, and how many pairs have one."""
+    mean = Mean.of(torch.from_numpy(values))
+    low = worst_end(values, FIGURES[name].better)
+    return {"mean": finite(mean.value), "worst": finite(low), "pairs": mean.used,
+            "left_out": mean.left_out}  # fmt: skip
+
+
+def finite(value: float) -> float | None:
+    """For JSON, which knows no NaN."""
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def table(report: Report) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Heads and lines: a row an evaluated set, a column a figure that any of them has."""
+    rows = report["rows"]
+    names = [name for name in (*FIGURES, *SETS) if any(name in row for row in rows.values())]
+    titles = {**FIGURES, **SETS}
+    lines = [(row, *(_cell(columns.get(n), n) for n in names)) for row, columns in rows.items()]
+    worst = [_worst(rows[RESULT].get(name), name) for name in names]
+    if any(worst):
+        lines.insert(1, ("  worst 5 %", *worst))
+    return ["", *(titles[name].title for name in names)], lines
+
+
+def _cell(value: Any, name: str) -> str:
+    if isinstance(value, Mapping):
+        value = value["mean"]
+    return "-" if value is None else number(value, name)
+
+
+def _worst(value: Any, name: str) -> str:
+    return _cell(value["worst"], name) if isinstance(value, Mapping) else ""
+
+
+def number(value: float, name: str) -> str:
+    """A figure as tables print it."""
+    return f"{value:.2f}" if name in SETS or name == "psnr" else f"{value:.3f}"
+
+
+def read_report(folder: Path) -> Report:
+    """The report of an output folder that was evaluated before. Raises CocosError."""
+    path = folder / JSON if folder.is_dir() else folder
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        if not isinstance(report["items"], list) or not isinstance(report["features"], dict):
+            raise ValueError("no items in it")
+        return dict(report)
+    except FileNotFoundError:
+        raise CocosError(
+            f"{shown(path)}: no such file.", f"Run `cocos evaluate {shown(folder)}` first."
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CocosError(
+            f"{shown(path)}: no report of `cocos evaluate` ({one_line(error)}).",
+            "Evaluate that folder again.",
+        ) from None
+
+
+def against(report: Report, other: Report, seed: int) -> dict[str, dict[str, Any]]:
+    """The differences to another run over the pairs of both, by figure. Raises CocosError."""
+    for what in ("sha256", "name"):
+        if report["features"][what] != other["features"].get(what):
+            raise CocosError(
+                f"--against: measured with other features ({other['features'].get('name')}; here "
+                f"{report['features']['name']}).",
+                "Evaluate both with the same --features.",
+            )
+    theirs = {item["key"]: item for item in other["items"]}
+    both = [(item, theirs[item["key"]]) for item in report["items"] if item["key"] in theirs]
+    if not both:
+        raise CocosError("--against: no pair in common.", "Compare runs over the same inputs.")
+    found: dict[str, dict[str, Any]] = {}
+    for name in FIGURES:
+        one, two = (_column([pair[i] for pair in both], name) for i in range(2))
+        if difference := paired_difference(one, two, seed):
+            found[name] = {**difference._asdict(), "better": FIGURES[name].better}
+    return found
+
+
+def _column(items: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    return np.array([np.nan if (v := item.get(name)) is None else v for item in items], float)
+
+
+def facts(report: Report) -> dict[str, str]:
+    """How the figures were measured, in words."""
+    return {
+        "pairs by": _extractor(report["features"]),
+        "sets by": _extractor(report["set_features"]),
+        "images": f"{report['images']} results ({report['format']}), {report['real_images']} real "
+        f"photos ({report['real_formats'] or 'none'})",
+        "resized": f"{report['resize']}; sets at 256x256, pairs at the results' own size",
+    }
+
+
+def _extractor(features: Mapping[str, str]) -> str:
+    sha256 = features["sha256"]
+    return f"{features['name']}{f' (sha256 {sha256[:16]})' if sha256 else ''}"
+
+
+def write_report(folder: Path, report: Report) -> None:
+    """`evaluation.json` in a folder. Raises CocosError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / JSON, json.dumps(report, indent=1) + "\n")
+    except OSError as error:
+        raise storage_error(folder, error) from None
