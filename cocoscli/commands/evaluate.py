@@ -61,6 +61,20 @@ def evaluate(
             help="Measure class colours, colour transfer and the unmoved exemplar too.",
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="OTHER",
+            help="Another folder that was evaluated: differences over the pairs of both.",
+        ),
+    ] = None,
+    layout_of: Annotated[
+        str | None,
+        typer.Option(
+            "--table", metavar="paper", help="The figures beside those that the paper prints."
+        ),
+    ] = None,
     features: Annotated[
         str,
         typer.Option(
@@ -104,9 +118,14 @@ def evaluate(
     from cocoscli.engine.device import default_batch_size, resolve_device
     from cocoscli.engine.evaluation.evaluation import Evaluation, Options
     from cocoscli.engine.evaluation.items import SET_SIZE
-    from cocoscli.engine.evaluation.report import JSON, write_report
+    from cocoscli.engine.evaluation.page import write_page
+    from cocoscli.engine.evaluation.report import JSON, compare, read_report, write_report
     from cocoscli.engine.evaluation.sources import Named
+    from cocoscli.errors import UsageError
 
+    if layout_of not in (None, "paper"):
+        raise UsageError(f"--table {layout_of}: expected paper.")
+    other = read_report(against) if against else None
     place = resolve_device(device)
     evaluation = Evaluation(
         folder,
@@ -121,12 +140,15 @@ def evaluate(
     for _ in console.follow(evaluation.steps(), len(evaluation), "images"):
         pass
     report = evaluation.report()
+    if other is not None:
+        report["against"] = {"output": str(against), "differences": compare(report, other, seed)}
     for words in report["notes"]:
         console.warn(words)
     target = output or folder
     write_report(target, report)
-    _say(report, json)
-    console.note(f"{report['images']} images; {target / JSON}")
+    page = write_page(target, report, evaluation.reader)
+    _say(report, json, beside_paper=layout_of == "paper")
+    console.note(f"{report['images']} images; {target / JSON}, {page}")
     if report["left_out"]:
         first = report["left_out"][0]
         console.warn(
@@ -136,13 +158,27 @@ def evaluate(
         raise typer.Exit(EXIT_FAILED_ITEMS)
 
 
-def _say(report: dict[str, Any], json: bool) -> None:
+def _say(report: dict[str, Any], json: bool, beside_paper: bool) -> None:
     """The table and how its figures were measured, or (`json`) the report without its items."""
     from cocoscli import console
-    from cocoscli.engine.evaluation.report import facts, table
+    from cocoscli.engine.evaluation.report import (
+        difference_table,
+        facts,
+        paper_differences,
+        paper_table,
+        table,
+    )
 
     if json:
         return console.emit({name: value for name, value in report.items() if name != "items"})
     heads, lines = table(report)
     console.table(lines, *heads)
     console.table(facts(report).items())
+    if beside_paper:
+        heads, lines = paper_table(report)
+        console.table(lines, *heads)
+        console.table(paper_differences(report).items())
+    if "against" in report:
+        lines = difference_table(report["against"]["differences"])
+        less = f"less {report['against']['output']}"
+        console.table(lines, less, "mean", "95 % interval", "pairs", "here")

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cocoscli.engine.evaluation import evaluation as module
+from cocoscli.engine.evaluation import sets
 from cocoscli.errors import CocosError
 
 
@@ -33,6 +34,8 @@ def ask(desk, vgg, monkeypatch):
         raise CocosError("no FID: Inception's weights cannot be downloaded (no answer).")
 
     monkeypatch.setattr(module, "load_inception", unreachable)
+    monkeypatch.setattr(sets, "VGG_LAYER", "relu1_2")  # the deep layers at 256 px take seconds
+    monkeypatch.setattr(sets, "VGG_CHANNELS", 64)
 
     def run(*more: object, folder: str = "out"):
         given = () if "--features" in more else ("--features", vgg)
@@ -183,7 +186,9 @@ def test_sets_of_unequal_counts(translated, ask):
 
 
 def test_results_in_shards(translated, ask):
-    assert translated.translate("--format", "shards", inputs="data/masks", output="shards").code == 0
+    assert (
+        translated.translate("--format", "shards", inputs="data/masks", output="shards").code == 0
+    )
     assert ask(folder="shards").code == 0 and ask().code == 0
     one, two = (report(translated, name)["rows"]["results"] for name in ("shards", "out"))
     assert one["style_colour"] == two["style_colour"]
@@ -225,3 +230,37 @@ def test_another_place_for_the_report(translated, ask):
     assert ask("--output", "elsewhere/report").code == 0
     assert (translated.folder / "elsewhere/report/evaluation.json").is_file()
     assert not (translated.folder / "out/evaluation.json").exists()
+
+
+def test_two_runs_are_compared_pair_by_pair(translated, ask):
+    shutil.copytree(translated.folder / "out", translated.folder / "photos_themselves")
+    for n in range(3):
+        photo = translated.folder / f"data/images/m{n}.png"
+        shutil.copyfile(photo, translated.folder / f"photos_themselves/m{n}.png.png")
+    told = ask("--against", "photos_themselves")
+    assert told.code == 1 and "cocos evaluate" in told.err
+    assert ask(folder="photos_themselves").code == 0
+    told = ask("--against", "photos_themselves")
+    assert told.code == 0
+    found = report(translated)["against"]["differences"]["semantic_consistency"]
+    assert found["low"] <= found["mean"] <= found["high"] < 0 and found["pairs"] == 3
+    (line,) = (x for x in told.out.splitlines() if x.startswith("Consistency  "))
+    assert line.endswith("worse")
+
+
+def test_other_features_do_not_compare(translated, ask, tmp_path):
+    assert ask("--output", "other").code == 0
+    other = tmp_path / "vgg2.safetensors"
+    save_file(cocosnet.features.random_features(16, seed=1).state_dict(), other)
+    told = ask("--features", other, "--against", "other")
+    assert told.code == 1 and "measured with other features" in told.err
+
+
+def test_the_papers_figures_beside_ours(translated, ask):
+    told = ask("--table", "paper")
+    lines = told.out.splitlines()
+    assert told.code == 0
+    (faces,) = (x for x in lines if x.startswith("CelebA-HQ") and "the paper's" in x)
+    assert faces.split()[-3:] == ["0.949", "0.977", "0.958"]
+    assert any(x.startswith("features") and "VGG-19" in x for x in lines)
+    assert ask("--table", "theirs").code == 2

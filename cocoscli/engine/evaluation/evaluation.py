@@ -17,7 +17,7 @@ from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.batch import Decode, Loaded
 from cocoscli.engine.evaluation.inception import load_inception
-from cocoscli.engine.evaluation.items import PairReader, PhotoReader, read_run
+from cocoscli.engine.evaluation.items import PhotoReader, ResultReader, read_run
 from cocoscli.engine.evaluation.judge import BASELINES, RESULT, Judge
 from cocoscli.engine.evaluation.report import Report, finite, summarise
 from cocoscli.engine.evaluation.sets import (
@@ -63,7 +63,7 @@ class Evaluation:
         rows, self.settings = read_run(folder)
         self.rows = rows[: options.limit]
         self.sources = find_sources(self.settings, options.named)
-        self.reader = PairReader(folder, self.rows, self.sources, options.seed)
+        self.reader = ResultReader(folder, self.rows, self.sources, options.seed)
         self.photos = _real_photos(self.sources, self.rows)
         self.features: Features = resolve_features(options.features, device)
         self.notes: list[str] = [self.features.warning] if self.features.warning else []
@@ -157,6 +157,7 @@ class Evaluation:
         counted = len(self.rows) - len(self.faults)
         return {
             "output": str(self.folder),
+            "inputs": str(self.settings["inputs"]),
             "images": counted,
             "real_images": self.real.moments.count,
             "left_out": [{"key": self.rows[k]["key"], "error": e} for k, e in self.faults.items()],

@@ -12,6 +12,7 @@ import numpy as np
 
 from cocoscli.data.images import Size, read_photo
 from cocoscli.data.shards import ShardList
+from cocoscli.data.textfiles import once
 from cocoscli.data.wording import shown
 from cocoscli.engine.evaluation.sources import Sources
 from cocoscli.engine.files import safe_name
@@ -22,6 +23,10 @@ from cocoscli.errors import BadInput, CocosError
 Row = dict[str, Any]
 SET_SIZE = (256, 256)
 """What whole sets are compared at."""
+TRIES = 64
+"""Rows that are looked at for another exemplar."""
+MEMBER = ".image.png"
+"""What follows a sample's key in the name of its result."""
 
 
 @dataclass
@@ -44,7 +49,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class PairReader:
+class ResultReader:
     """Decodes the results of a run."""
 
     folder: Path
@@ -76,7 +81,9 @@ class PairReader:
         return Pair(
             k, image,
             exemplar=self.sources.exemplar(exemplar, size),
-            other=other and tried("another pair's exemplar", self.sources.exemplar, other),
+            other=None
+            if other is None
+            else tried("another pair's exemplar", self.sources.exemplar, other),
             photo=tried("the input's real photo", self.sources.photo, key),
             truth=tried("the truth", self.sources.true_image, key),
             labels=tried("the input's label map", self.sources.input_labels, key),
@@ -97,33 +104,28 @@ class PairReader:
         """Another row's exemplar, drawn by the seed; None where all have the same."""
         own = self.rows[k]["exemplar"]
         rng = np.random.default_rng([self.seed, digest(str(self.rows[k]["key"]))])
-        for at in rng.permutation(len(self.rows))[:TRIES]:
+        for at in rng.integers(0, len(self.rows), TRIES):
             if (name := self.rows[int(at)]["exemplar"]) != own:
                 return str(name)
         return None
 
 
-TRIES = 64
-"""Rows that are looked at for another exemplar."""
-
-
-_open_shards: dict[Path, tuple[ShardList, dict[str, int]]] = {}
-
-
 def _member(shard: Path, output: str) -> bytes:
     """The bytes of a result in a shard of results. Raises BadInput."""
-    if shard not in _open_shards:
-        if not os.path.isfile(shard):
-            raise BadInput(f"{shown(shard)}: no such shard.")
-        samples = ShardList([shard])
-        _open_shards[shard] = (
-            samples, {samples.sample_key(i): i for i in range(len(samples))}
-        )  # fmt: skip
-    samples, places = _open_shards[shard]
-    key = output.removeprefix(f"{shard.name}/").removesuffix(".image.png")
+    if not os.path.isfile(shard):
+        raise BadInput(f"{shown(shard)}: no such shard.")
+    samples, places = _samples(shard)
+    key = output.removeprefix(f"{shard.name}/").removesuffix(MEMBER)
     if key not in places:
         raise BadInput(f"{shown(shard)}: no sample {shown(key)}.")
-    return samples.sample(places[key], ("image",)).members["image.png"]
+    return samples.sample(places[key], ("image",)).members[MEMBER[1:]]
+
+
+@once
+def _samples(shard: Path) -> tuple[ShardList, dict[str, int]]:
+    """The samples of a shard, and their numbers by key."""
+    samples = ShardList([shard])
+    return samples, {samples.sample_key(i): i for i in range(len(samples))}
 
 
 def read_run(folder: Path) -> tuple[list[Row], dict[str, Any]]:

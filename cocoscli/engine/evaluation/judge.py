@@ -105,6 +105,8 @@ class Maps:
         # Ids that are ignored stand behind the last class.
         table = np.full(max(max(ids), *(int(m.max()) for m in known)) + 1, len(ids))
         table[ids] = np.arange(len(ids))
+        if ignore is not None and ignore < len(table):  # even where it is 0
+            table[ignore] = len(ids)
         labels, *others = (torch.from_numpy(table[m]).to(device) for m in known)
         return Maps(ids, labels, others[0] if others else None)
 

@@ -15,6 +15,7 @@ from cocoscli.data.wording import one_line, shown
 from cocoscli.engine.evaluation.judge import RESULT
 from cocoscli.engine.files import storage_error
 from cocoscli.errors import CocosError
+from cocoscli.metrics import paper
 from cocoscli.metrics.bootstrap import paired_difference
 from cocoscli.metrics.quality import FIGURES, SETS
 from cocoscli.metrics.summary import Mean, worst_end
@@ -83,7 +84,7 @@ def read_report(folder: Path) -> Report:
         ) from None
 
 
-def against(report: Report, other: Report, seed: int) -> dict[str, dict[str, Any]]:
+def compare(report: Report, other: Report, seed: int) -> dict[str, dict[str, Any]]:
     """The differences to another run over the pairs of both, by figure. Raises CocosError."""
     for what in ("sha256", "name"):
         if report["features"][what] != other["features"].get(what):
@@ -131,3 +132,42 @@ def write_report(folder: Path, report: Report) -> None:
         write_whole(folder / JSON, json.dumps(report, indent=1) + "\n")
     except OSError as error:
         raise storage_error(folder, error) from None
+
+
+def paper_table(report: Report) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Heads and lines: these results, then the paper's printed figures, image set by image set."""
+    titles = {**FIGURES, **SETS}
+    own = report["rows"]
+    lines = [("here", row, *(_cell(columns.get(n), n) for n in paper.COLUMNS))
+             for row, columns in own.items()]  # fmt: skip
+    for images, method, figures in paper.printed():
+        cells = (number(figures[n], n) if n in figures else "" for n in paper.COLUMNS)
+        lines.append((images, method, *cells))
+    return ["images", "method", *(titles[n].title for n in paper.COLUMNS)], lines
+
+
+def paper_differences(report: Report) -> dict[str, str]:
+    """Where these figures were measured otherwise than the paper's."""
+    translation = report["translation"]
+    return {
+        "image set": f"{report['images']} results of {report['inputs']}; the paper's are the test "
+        "images of the sets named",
+        "features": f"{report['features']['name']}; the paper: {paper.FEATURES}",
+        "size": f"{translation['size']}; the paper: {paper.SIZE}",
+        "exemplars": f"--pairs {translation['pairs']}; the paper: {paper.PAIRS}",
+        "FID, SWD": "blank where the paper's Table 1 is not legible; they compare only between "
+        f"sets of one count and file format (here {report['format']})",
+    }
+
+
+def difference_table(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Lines of `against`: a figure, the difference with its interval, and which run is better."""
+    lines: list[tuple[str, ...]] = []
+    for name, entry in found.items():
+        sign = 1 if entry["better"] == "higher" else -1
+        low, high = sorted(sign * entry[end] for end in ("low", "high"))
+        verdict = "better" if low > 0 else "worse" if high < 0 else "no difference shown"
+        interval = f"{entry['low']:+.4f} to {entry['high']:+.4f}"
+        lines.append((FIGURES[name].title, f"{entry['mean']:+.4f}", interval,
+                      str(entry["pairs"]), verdict))  # fmt: skip
+    return lines

@@ -83,9 +83,9 @@ class SampleInputs:
 
 def flat_ids(condition: np.ndarray) -> np.ndarray:
     """A condition array of label maps (P,H,W) -> (H,W) ids, glasses over what is beneath."""
-    return (
-        condition[0] if len(condition) == 1 else np.where(condition[1] > 0, GLASSES, condition[0])
-    )
+    if len(condition) == 1:
+        return condition[0]
+    return np.where(condition[1] > 0, GLASSES, condition[0])
 
 
 def read_ids(
@@ -189,15 +189,23 @@ def find_sources(settings: dict[str, Any], named: Named) -> Sources:
     if os.path.isdir(root) and not is_shards(str(root)):
         layout = layout.at(root)
     exemplar_root, _ = find_exemplars(settings["exemplar"], layout)
-    given = settings.get("exemplar_condition")
+    given, ignore = settings.get("exemplar_condition"), settings.get("ignore_label", 255)
+    exemplar_labels = named.exemplar_labels
+    if exemplar_labels is None and not CONDITIONS[layout.kind].is_labels:
+        exemplar_labels = named.labels
     return Sources(
-        inputs=_inputs(root, layout, colors), layout=layout, exemplar_root=exemplar_root,
-        exemplar_condition=Path(given) if given else None, colors=colors,
-        class_names=layout.class_names(_dataset(root)) if os.path.isdir(root) else {},
-        ignore=None if settings.get("ignore_label", 255) < 0 else settings.get("ignore_label", 255),
-        real=named.real, labels=named.labels, exemplar_labels=named.exemplar_labels or named.labels
-        if not CONDITIONS[layout.kind].is_labels else named.exemplar_labels, truth=named.truth,
-    )  # fmt: skip
+        inputs=_inputs(root, layout, colors),
+        layout=layout,
+        exemplar_root=exemplar_root,
+        exemplar_condition=Path(given) if given else None,
+        colors=colors,
+        class_names=layout.class_names(_dataset(root)),
+        ignore=None if ignore < 0 else ignore,
+        real=named.real,
+        labels=named.labels,
+        exemplar_labels=exemplar_labels,
+        truth=named.truth,
+    )
 
 
 def _inputs(root: Path, layout: Layout, colors: ColorTable | None) -> Inputs:
