@@ -106,6 +106,7 @@ def test_results_do_not_depend_on_batches(translated, ask):
 
 def test_baselines_are_rows_of_the_same_table(translated, ask):
     told = ask("--baselines")
+    assert told.code == 0, told.err
     rows = report(translated)["rows"]
     assert list(rows) == ["results", "class colours", "colour transfer", "the exemplar, unmoved"]
     assert all(set(row) == set(rows["results"]) for row in rows.values())

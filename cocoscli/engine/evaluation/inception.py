@@ -51,7 +51,7 @@ def load_inception(weights: Path | None, device: torch.device) -> Inception:
         ) from None
     if weights is not None and not weights.is_file():
         raise CocosError(f"no FID: --inception {shown(weights)}: no such file.", "Give a file.")
-    path = weights or _downloaded(fidelity.URL_INCEPTION_V3)
+    path = weights or downloaded(fidelity.URL_INCEPTION_V3)
     try:
         read_state(path)  # which refuses pickles that hold more than tensors
         module = fidelity.FeatureExtractorInceptionV3(
@@ -66,7 +66,7 @@ def load_inception(weights: Path | None, device: torch.device) -> Inception:
     return Inception(module.to(device), "torch-fidelity inception-v3-compat", file_sha256(path))
 
 
-def _downloaded(url: str) -> Path:
+def downloaded(url: str) -> Path:
     """Where torch keeps the weights, downloaded if they are not there yet. Raises CocosError."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if path.is_file():
