@@ -75,6 +75,14 @@ def evaluate(
             "--table", metavar="paper", help="The figures beside those that the paper prints."
         ),
     ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="The weights that translated: measures their correspondence too.",
+        ),
+    ] = None,
     features: Annotated[
         str,
         typer.Option(
@@ -131,7 +139,8 @@ def evaluate(
         folder,
         Options(
             named=Named(real=real, labels=labels, exemplar_labels=exemplar_labels, truth=truth),
-            features=features, inception=inception, baselines=baselines, limit=limit, seed=seed,
+            weights=weights, features=features, inception=inception, baselines=baselines,
+            limit=limit, seed=seed,
             batch_size=batch_size or default_batch_size(place, *SET_SIZE),
             workers=default_workers() if workers is None else workers,
         ),

@@ -35,6 +35,11 @@ FIGURES = {
     "diversity": Figure(
         "Diversity", "higher", "VGG distance between results of one input, under other exemplars"
     ),
+    "label_accuracy": Figure(
+        "Labels", "higher", "cells whose class the exemplar's warped map tells"
+    ),
+    "label_miou": Figure("mIoU", "higher", "overlap of the exemplar's warped map, mean of classes"),
+    "cycle_l1": Figure("Cycle", "lower", "L1 of the exemplar warped there and back"),
     "psnr": Figure("PSNR", "higher", "decibels, against the truth"),
     "ssim": Figure("SSIM", "higher", "against the truth"),
     "truth_distance": Figure("VGG distance", "lower", "to the truth"),

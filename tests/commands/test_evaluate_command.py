@@ -265,3 +265,15 @@ def test_the_papers_figures_beside_ours(translated, ask):
     assert faces.split()[-3:] == ["0.949", "0.977", "0.958"]
     assert any(x.startswith("features") and "VGG-19" in x for x in lines)
     assert ask("--table", "theirs").code == 2
+
+
+def test_the_weights_that_translated_tell_of_their_correspondence(translated, ask):
+    weights = translated.weights / "labels.safetensors"
+    assert ask("--weights", weights, "--baselines").code == 0
+    rows = report(translated)["rows"]
+    assert "no correspondence" in rows
+    row = rows["results"]
+    assert all(0 <= row[n]["mean"] <= 1 for n in ("label_accuracy", "label_miou"))
+    assert row["cycle_l1"]["pairs"] == 3 and 0 < row["cycle_l1"]["mean"] < 2
+    told = ask("--weights", translated.weights / "edges.safetensors")
+    assert told.code == 1 and "other weights than the results are of" in told.err

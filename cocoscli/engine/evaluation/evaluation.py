@@ -19,6 +19,7 @@ from cocoscli.engine.batch import Decode, Loaded
 from cocoscli.engine.evaluation.inception import load_inception
 from cocoscli.engine.evaluation.items import PhotoReader, ResultReader, read_run
 from cocoscli.engine.evaluation.judge import BASELINES, RESULT, Judge
+from cocoscli.engine.evaluation.matching import Matcher, check_weights
 from cocoscli.engine.evaluation.report import Report, finite, summarise
 from cocoscli.engine.evaluation.sets import (
     SWD_MOST,
@@ -31,6 +32,7 @@ from cocoscli.engine.evaluation.sets import (
 )
 from cocoscli.engine.evaluation.sources import FolderInputs, Named, Sources, find_sources
 from cocoscli.engine.features import Features, resolve_features
+from cocoscli.engine.models import load_weights
 from cocoscli.engine.parallel import cut, read_in_order
 from cocoscli.errors import CocosError
 from cocoscli.metrics.quality import FIGURES
@@ -45,6 +47,8 @@ class Options:
     """What to evaluate, and how."""
 
     named: Named
+    weights: Path | None = None
+    """Those that translated, to measure their correspondence."""
     features: str | None = None
     inception: Path | None = None
     baselines: bool = False
@@ -63,14 +67,21 @@ class Evaluation:
         rows, self.settings = read_run(folder)
         self.rows = rows[: options.limit]
         self.sources = find_sources(self.settings, options.named)
-        self.reader = ResultReader(folder, self.rows, self.sources, options.seed)
+        self.matcher = self._matcher()
+        self.reader = ResultReader(
+            folder,
+            self.rows,
+            self.sources,
+            options.seed,
+            self.matcher.reader if self.matcher else None,
+        )
         self.photos = _real_photos(self.sources, self.rows)
         self.features: Features = resolve_features(options.features, device)
         self.notes: list[str] = [self.features.warning] if self.features.warning else []
         self.extractor, self.extractor_facts = self._extractor()
         self.judge = Judge(
             self.features.module, device, self.sources.ignore, options.baselines,
-            [str(row["input"]) for row in self.rows],
+            [str(row["input"]) for row in self.rows], self.matcher,
         )  # fmt: skip
         self.sets: dict[str, ImageSet] = {}
         self.real = ImageSet(self.extractor, options.seed)
@@ -133,6 +144,14 @@ class Evaluation:
         """Count what could not be read, and keep the first fault of its kind."""
         self.lacking[what] += 1
         self.first.setdefault(what, fault)
+
+    def _matcher(self) -> Matcher | None:
+        """The network that translated, where it is given. Raises CocosError."""
+        if self.options.weights is None:
+            return None
+        weights = load_weights(self.options.weights, self.device)
+        check_weights(weights, str(self.settings.get("weights")))
+        return Matcher(weights, self.sources, self.device)
 
     def _extractor(self) -> tuple[Extractor, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""

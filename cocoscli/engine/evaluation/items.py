@@ -14,6 +14,7 @@ from cocoscli.data.images import Size, read_photo
 from cocoscli.data.shards import ShardList
 from cocoscli.data.textfiles import once
 from cocoscli.data.wording import shown
+from cocoscli.engine.evaluation.matching import MatchInput, MatchReader
 from cocoscli.engine.evaluation.sources import Sources
 from cocoscli.engine.files import safe_name
 from cocoscli.engine.manifest import DONE, MANIFEST, digest, latest_rows
@@ -44,6 +45,8 @@ class Pair:
     labels: np.ndarray | None
     """(H,W) class ids, 255 or more where there is none."""
     exemplar_labels: np.ndarray | None
+    match: MatchInput | None = None
+    """What it is matched by, where its correspondence is measured."""
     lacking: tuple[tuple[str, str], ...] = ()
     """What could not be read, and why."""
 
@@ -56,6 +59,7 @@ class ResultReader:
     rows: Sequence[Row]
     sources: Sources
     seed: int = 0
+    matches: MatchReader | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,6 +81,12 @@ class ResultReader:
                 lacking.append((what, error.message))
                 return None
 
+        match = None
+        if self.matches is not None:
+            try:
+                match = self.matches.read(key, exemplar, size)
+            except BadInput as error:
+                lacking.append(("what the pair is matched by", error.message))
         other = self.other(k)
         return Pair(
             k, image,
@@ -88,6 +98,7 @@ class ResultReader:
             truth=tried("the truth", self.sources.true_image, key),
             labels=tried("the input's label map", self.sources.input_labels, key),
             exemplar_labels=tried("the exemplar's label map", self.sources.exemplar_ids, exemplar),
+            match=match,
             lacking=tuple(lacking),
         )  # fmt: skip
 

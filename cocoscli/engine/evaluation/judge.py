@@ -13,6 +13,7 @@ from cocosnet.features import Vgg
 from torch import Tensor
 
 from cocoscli.engine.evaluation.items import Pair
+from cocoscli.engine.evaluation.matching import Matcher
 from cocoscli.engine.tensors import photo_tensor, to_uint8
 from cocoscli.metrics.baselines import class_colours, colour_transfer
 from cocoscli.metrics.correspondence import copy_score
@@ -31,7 +32,8 @@ from cocoscli.metrics.semantic import (
 
 RESULT = "results"
 CLASS_COLOURS, TRANSFER, UNMOVED = "class colours", "colour transfer", "the exemplar, unmoved"
-BASELINES = (CLASS_COLOURS, TRANSFER, UNMOVED)
+UNMATCHED = "no correspondence"
+BASELINES = (CLASS_COLOURS, TRANSFER, UNMATCHED, UNMOVED)
 VOID = 255
 """From this id on label maps say nothing where no other is set."""
 DIVERSE = 5
@@ -54,7 +56,7 @@ def groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Pairs that can be computed together: of one size, and with the same things known."""
     found: dict[tuple, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        known = (pair.other, pair.photo, pair.truth, pair.labels, pair.exemplar_labels)
+        known = (pair.other, pair.photo, pair.truth, pair.labels, pair.exemplar_labels, pair.match)
         found[(pair.image.shape, *(x is None for x in known))].append(pair)
     return list(found.values())
 
@@ -115,11 +117,18 @@ class Judge:
     """Measures groups of pairs: their results, and baselines of the same pairs."""
 
     def __init__(
-        self, vgg: Vgg, device: torch.device, ignore: int | None, baselines: bool, inputs: list[str]
+        self,
+        vgg: Vgg,
+        device: torch.device,
+        ignore: int | None,
+        baselines: bool,
+        inputs: list[str],
+        matcher: Matcher | None,
     ) -> None:
         self.vgg, self.device, self.ignore, self.baselines = vgg, device, ignore, baselines
         self.classes = ClassSums()
         self.diversity = Diversity(inputs)
+        self.matcher = matcher
 
     @torch.inference_mode()
     def measure(self, pairs: list[Pair]) -> Iterator[Measured]:
@@ -136,9 +145,10 @@ class Judge:
         compared = self._compared(pairs, exemplar, maps)
         true = None if truth is None else self.vgg(truth, LAYERS)
         numbers = [pair.k for pair in pairs]
-        for row, images in self._rows(pairs, exemplar, maps):
+        matched, unmatched = self._matched(pairs)
+        for row, images in self._rows(pairs, exemplar, maps, unmatched):
             pixels = self._tensor(list(images))
-            figures: Figures = {}
+            figures: Figures = dict(matched) if row == RESULT else {}
             activations = None
             if maps or true or (row == RESULT and self.diversity.wanted):
                 activations = self.vgg(pixels, LAYERS)
@@ -157,7 +167,7 @@ class Judge:
             yield Measured(row, numbers, images, figures)
 
     def _rows(
-        self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None
+        self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None, unmatched: list[np.ndarray]
     ) -> Iterator[tuple[str, np.ndarray]]:
         yield RESULT, np.stack([pair.image for pair in pairs])
         if not self.baselines:
@@ -168,7 +178,21 @@ class Judge:
         if pairs[0].photo is not None:
             moved = [colour_transfer(p.photo, p.exemplar) for p in pairs]  # type: ignore[arg-type]
             yield TRANSFER, np.stack(moved)
+        if unmatched:
+            yield UNMATCHED, np.stack(unmatched)
         yield UNMOVED, np.stack([pair.exemplar for pair in pairs])
+
+    def _matched(self, pairs: list[Pair]) -> tuple[Figures, list[np.ndarray]]:
+        """Figures of the matches, and translations by the mean colour of the exemplars alone."""
+        if self.matcher is None or pairs[0].match is None:
+            return {}, []
+        found = [
+            self.matcher.measure(pair.match, (pair.image.shape[1], pair.image.shape[0]))
+            for pair in pairs if pair.match is not None
+        ]  # fmt: skip
+        names = found[0][0]
+        figures = {name: torch.cat([one[name] for one, _ in found]) for name in names}
+        return figures, [image for _, image in found]
 
     def _compared(self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None) -> Compared:
         photo = styled = None

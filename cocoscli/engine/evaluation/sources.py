@@ -20,7 +20,7 @@ from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import is_shards
 from cocoscli.data.walking import find_stem
 from cocoscli.data.wording import shown
-from cocoscli.engine.items import find_exemplars
+from cocoscli.engine.items import find_condition, find_exemplars
 from cocoscli.errors import BadInput, CocosError
 
 MAX_CLASSES = 65536
@@ -35,6 +35,10 @@ class Inputs(Protocol):
 
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         """(H,W,3) uint8; None where there is none. Raises BadInput."""
+        ...
+
+    def condition(self, reader: ConditionReader, key: str, size: Size) -> np.ndarray:
+        """The condition array (P,H,W) as a network takes it. Raises BadInput."""
         ...
 
 
@@ -52,6 +56,9 @@ class FolderInputs:
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         path = self.photo_path(key)
         return None if path is None else read_photo(path, size)
+
+    def condition(self, reader: ConditionReader, key: str, size: Size) -> np.ndarray:
+        return reader.read(self.root / key, size)
 
     def photo_path(self, key: str) -> Path | None:
         """The photo of an input; None where there is none."""
@@ -74,6 +81,9 @@ class SampleInputs:
 
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         return self.shards.photo(self._place(key), size)
+
+    def condition(self, reader: ConditionReader, key: str, size: Size) -> np.ndarray:
+        return self.shards.condition(self._place(key), reader, size)
 
     def _place(self, key: str) -> int:
         if key not in self.places:
@@ -133,6 +143,12 @@ class Sources:
         if item is None:
             raise BadInput(f"{shown(photo)}: no label map of this exemplar.")
         return read_ids(self.layout, item, size, self.colors)
+
+    def exemplar_condition_of(self, reader: ConditionReader, name: str, size: Size) -> np.ndarray:
+        """An exemplar's condition array (P,H,W) as a network takes it. Raises BadInput."""
+        photo, root = self.exemplar_root / name, self.exemplar_root
+        given = self.exemplar_condition
+        return reader.read(find_condition(self.layout, photo, root, given, "exemplar"), size)
 
     def exemplar(self, name: str, size: Size) -> np.ndarray:
         """(H,W,3) uint8. Raises BadInput."""
