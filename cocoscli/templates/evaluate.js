@@ -88,10 +88,12 @@
     make("span", line, `${item[0]}, exemplar ${item[1]}`, { dir: "auto" });
     const tiles = make("div", box, null, { class: "tiles" });
     for (const [src, what] of data.pictures[i]) {
-      const link = make("a", tiles, null, {
+      const cell = make("div", tiles);
+      const link = make("a", cell, null, {
         class: "tile", href: src, "data-column": what, "data-title": item[0],
       });
       make("img", link, null, { src, alt: `${what} ${item[0]}`, loading: "lazy" });
+      make("span", cell, what, { class: "what" });
     }
   }
 

@@ -274,6 +274,7 @@ def test_the_weights_that_translated_tell_of_their_correspondence(translated, as
     assert "no correspondence" in rows
     row = rows["results"]
     assert all(0 <= row[n]["mean"] <= 1 for n in ("label_accuracy", "label_miou"))
+    assert rows["the exemplar, unmoved"]["label_miou"]["mean"] < 0.5  # blocks drawn by chance
     assert row["cycle_l1"]["pairs"] == 3 and 0 < row["cycle_l1"]["mean"] < 2
     told = ask("--weights", translated.weights / "edges.safetensors")
     assert told.code == 1 and "other weights than the results are of" in told.err

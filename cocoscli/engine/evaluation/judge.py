@@ -12,11 +12,12 @@ import torch
 from cocosnet.features import Vgg
 from torch import Tensor
 
+from cocoscli.data.planes import expand
 from cocoscli.engine.evaluation.items import Pair
 from cocoscli.engine.evaluation.matching import Matcher
 from cocoscli.engine.tensors import photo_tensor, to_uint8
 from cocoscli.metrics.baselines import class_colours, colour_transfer
-from cocoscli.metrics.correspondence import copy_score
+from cocoscli.metrics.correspondence import copy_score, unmoved_transfer
 from cocoscli.metrics.fidelity import feature_distance, psnr, ssim
 from cocoscli.metrics.quality import Figures, style
 from cocoscli.metrics.semantic import (
@@ -112,6 +113,15 @@ class Maps:
         labels, *others = (torch.from_numpy(table[m]).to(device) for m in known)
         return Maps(ids, labels, others[0] if others else None)
 
+    def unmoved(self) -> Figures:
+        """How well the exemplars' maps fit the inputs' as they lie; {} without the former."""
+        if self.exemplar_labels is None:
+            return {}
+        both = (self.exemplar_labels, self.labels)
+        planes = (expand(ids[:, None], "labels", len(self.ids), None) for ids in both)
+        accuracy, miou = unmoved_transfer(*planes)
+        return {"label_accuracy": accuracy, "label_miou": miou}
+
 
 class Judge:
     """Measures groups of pairs: their results, and baselines of the same pairs."""
@@ -157,6 +167,8 @@ class Judge:
                 figures |= compared.figures(own)
                 if row == RESULT:
                     compared.note(own, self.classes, maps.ids)
+            if row == UNMOVED and maps and "label_miou" in matched:
+                figures |= maps.unmoved()
             if other is not None:
                 figures["copy_score"] = copy_score(pixels, exemplar, other)
             if true and activations:
