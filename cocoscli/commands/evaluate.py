@@ -10,6 +10,9 @@ import typer
 from cocoscli.commands import options as o
 
 if TYPE_CHECKING:
+    from cocoscli.engine.evaluation.evaluation import Evaluation
+
+if TYPE_CHECKING:
     pass
 
 EXIT_FAILED_ITEMS = 3
@@ -114,6 +117,7 @@ def evaluate(
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
+    dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
     """Measure translations: consistency, style, distances of sets, truth where it is known.
@@ -146,6 +150,8 @@ def evaluate(
         ),
         place,
     )  # fmt: skip
+    if dry_run:
+        return _say_plan(evaluation, json)
     for _ in console.follow(evaluation.steps(), len(evaluation), "images"):
         pass
     report = evaluation.report()
@@ -165,6 +171,16 @@ def evaluate(
             f"{first['error']}"
         )
         raise typer.Exit(EXIT_FAILED_ITEMS)
+
+
+def _say_plan(evaluation: Evaluation, json: bool) -> None:
+    """What would be measured."""
+    from cocoscli import console
+
+    facts = evaluation.plan()
+    if json:
+        return console.emit(facts)
+    console.table((name, str(value)) for name, value in facts.items())
 
 
 def _say(report: dict[str, Any], json: bool, beside_paper: bool) -> None:

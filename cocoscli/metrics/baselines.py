@@ -6,6 +6,8 @@ where labels are compared.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,5 +41,5 @@ def colour_transfer(photo: np.ndarray, exemplar: np.ndarray) -> np.ndarray:
     own, wanted = rgb2lab(photo), rgb2lab(exemplar)
     spread = wanted.std(axis=(0, 1)) / np.maximum(own.std(axis=(0, 1)), 1e-6)
     moved = (own - own.mean(axis=(0, 1))) * spread + wanted.mean(axis=(0, 1))
-    with np.errstate(invalid="ignore"):
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # colours beyond sRGB
         return np.rint(lab2rgb(moved).clip(0, 1) * 255).astype(np.uint8)

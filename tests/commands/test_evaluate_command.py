@@ -278,3 +278,10 @@ def test_the_weights_that_translated_tell_of_their_correspondence(translated, as
     assert row["cycle_l1"]["pairs"] == 3 and 0 < row["cycle_l1"]["mean"] < 2
     told = ask("--weights", translated.weights / "edges.safetensors")
     assert told.code == 1 and "other weights than the results are of" in told.err
+
+
+def test_a_dry_run_says_the_plan_and_writes_nothing(translated, ask):
+    before = sorted(translated.folder.rglob("*"))
+    facts = json.loads(ask("--dry-run", "--json").out)
+    assert (facts["results"], facts["real_photos"], facts["layout"]) == (3, 3, "labels")
+    assert sorted(translated.folder.rglob("*")) == before

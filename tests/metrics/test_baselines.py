@@ -31,3 +31,9 @@ def test_a_photo_takes_the_exemplars_colours():
     assert found.shape == photo.shape and found.dtype == np.uint8
     assert np.abs(found.astype(int) - (200, 40, 30)).max() <= 1  # no spread: the one colour
     assert np.abs(colour_transfer(photo, photo).astype(int) - photo).max() <= 1
+
+
+def test_colours_beyond_srgb_are_cut_without_a_word(recwarn):
+    photo = np.array([[[255, 255, 0], [0, 0, 255]]], np.uint8)
+    colour_transfer(photo, np.array([[[0, 0, 255], [10, 0, 40]]], np.uint8))
+    assert not recwarn.list

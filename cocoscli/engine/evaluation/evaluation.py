@@ -95,6 +95,17 @@ class Evaluation:
         """Images that are read: results and real photos."""
         return len(self.rows) + len(self.photos.names)
 
+    def plan(self) -> dict[str, Any]:
+        """What is there to be measured, and by what."""
+        return {
+            "results": len(self.rows),
+            "real_photos": len(self.photos.names),
+            "layout": self.sources.layout.name,
+            "features": self.features.name,
+            "set_features": self.extractor_facts["name"],
+            "rows": list(self.values),
+        }
+
     def steps(self) -> Iterator[None]:
         """Do the work; yields after each image. Raises CocosError."""
         count = min(len(self.rows), len(self.photos.names), SWD_MOST)
