@@ -12,9 +12,6 @@ from cocoscli.commands import options as o
 if TYPE_CHECKING:
     from cocoscli.engine.evaluation.evaluation import Evaluation
 
-if TYPE_CHECKING:
-    pass
-
 EXIT_FAILED_ITEMS = 3
 
 

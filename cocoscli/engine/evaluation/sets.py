@@ -20,7 +20,7 @@ from cocoscli.metrics.sliced import PatchSet, sliced_wasserstein
 
 VGG_LAYER, VGG_CHANNELS = "relu5_2", 512
 SWD_MOST = 4096
-"""Pictures of a set whose patches are compared at most: 4 GB on disk a set."""
+"""Pictures of a set whose patches are compared at most: 1.5 GB on disk a set."""
 
 
 @dataclass(frozen=True)
