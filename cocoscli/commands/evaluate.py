@@ -147,6 +147,8 @@ def evaluate(
         ),
         place,
     )  # fmt: skip
+    if other is not None:
+        evaluation.check_comparable(other)
     if dry_run:
         return _say_plan(evaluation, json)
     for _ in console.follow(evaluation.steps(), len(evaluation), "images"):

@@ -20,7 +20,7 @@ from cocoscli.engine.evaluation.inception import load_inception
 from cocoscli.engine.evaluation.items import PhotoReader, ResultReader, read_run
 from cocoscli.engine.evaluation.judge import BASELINES, RESULT, Judge
 from cocoscli.engine.evaluation.matching import Matcher, check_weights
-from cocoscli.engine.evaluation.report import Report, finite, summarise
+from cocoscli.engine.evaluation.report import Report, check_comparable, finite, summarise
 from cocoscli.engine.evaluation.sets import (
     SWD_MOST,
     Extractor,
@@ -95,6 +95,15 @@ class Evaluation:
         """Images that are read: results and real photos."""
         return len(self.rows) + len(self.photos.names)
 
+    @property
+    def named_features(self) -> dict[str, str]:
+        """What pairs are compared by, as reports say it."""
+        return {"name": self.features.name, "sha256": self.features.sha256}
+
+    def check_comparable(self, other: Report) -> None:
+        """CocosError unless another run's report compares with what this one will say."""
+        check_comparable(self.named_features, {str(row["key"]) for row in self.rows}, other)
+
     def plan(self) -> dict[str, Any]:
         """What is there to be measured, and by what."""
         return {
@@ -166,7 +175,7 @@ class Evaluation:
 
     def _extractor(self) -> tuple[Extractor, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""
-        own = {"name": self.features.name, "sha256": self.features.sha256}
+        own = self.named_features
         if not self.photos.names:
             return vgg_extractor(self.features.module, self.device), own
         try:
@@ -192,7 +201,7 @@ class Evaluation:
             "real_images": self.real.moments.count,
             "left_out": [{"key": self.rows[k]["key"], "error": e} for k, e in self.faults.items()],
             "notes": [*self.notes, *self._counted()],
-            "features": {"name": self.features.name, "sha256": self.features.sha256},
+            "features": self.named_features,
             "set_features": self.extractor_facts,
             "resize": FILTER,
             "format": str(self.settings.get("format")),

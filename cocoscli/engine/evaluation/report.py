@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,23 @@ def read_report(folder: Path) -> Report:
         ) from None
 
 
+def check_comparable(features: Mapping[str, str], keys: Collection[str], other: Report) -> None:
+    """CocosError where figures by these features, of these pairs, do not compare with another's."""
+    theirs = other["features"]
+    if any(features[what] != theirs.get(what) for what in ("sha256", "name")):
+        raise CocosError(
+            f"--against: measured with other features ({theirs.get('name')}; here "
+            f"{features['name']}).",
+            "Evaluate both with the same --features.",
+        )
+    if not any(item["key"] in keys for item in other["items"]):
+        raise CocosError("--against: no pair in common.", "Compare runs over the same inputs.")
+
+
 def compare(report: Report, other: Report, seed: int) -> dict[str, dict[str, Any]]:
-    """The differences to another run over the pairs of both, by figure. Raises CocosError."""
-    for what in ("sha256", "name"):
-        if report["features"][what] != other["features"].get(what):
-            raise CocosError(
-                f"--against: measured with other features ({other['features'].get('name')}; here "
-                f"{report['features']['name']}).",
-                "Evaluate both with the same --features.",
-            )
+    """The differences to another run over the pairs of both, by figure."""
     theirs = {item["key"]: item for item in other["items"]}
     both = [(item, theirs[item["key"]]) for item in report["items"] if item["key"] in theirs]
-    if not both:
-        raise CocosError("--against: no pair in common.", "Compare runs over the same inputs.")
     found: dict[str, dict[str, Any]] = {}
     for name in FIGURES:
         one, two = (_column([pair[i] for pair in both], name) for i in range(2))
