@@ -21,7 +21,6 @@ import cocosnet
 import numpy as np
 import torch
 from cocosnet.features import Vgg, load_features
-from cocosnet.matching import to_grid
 from torch import Tensor
 from torchvision.utils import make_grid, save_image
 
@@ -32,19 +31,13 @@ from cocoscli.data.textfiles import read_lines
 from cocoscli.data.walking import find_stem
 from cocoscli.metrics.baselines import class_colours
 from cocoscli.metrics.correspondence import (
-    compare_labels,
     cycle_error,
     label_transfer,
     mean_l1,
-    top_class,
+    unmoved_transfer,
 )
-from cocoscli.metrics.semantic import (
-    LAYERS,
-    ClassFeatures,
-    describe,
-    semantic_consistency,
-    style_relevance,
-)
+from cocoscli.metrics.quality import Figures, compare
+from cocoscli.metrics.semantic import LAYERS, ClassFeatures, describe
 from cocoscli.metrics.summary import Mean
 
 CLASSES = 19
@@ -52,9 +45,6 @@ STEP = 10
 """From a photo to its exemplar, in the order of the list."""
 BATCH = 10
 PANELS = 8
-
-Figures = dict[str, Tensor]
-"""(B,) by column."""
 
 
 class Pairs(NamedTuple):
@@ -115,7 +105,10 @@ class Judge:
         filled = class_colours(pairs.labels, pairs.exemplar, pairs.exemplar_labels, CLASSES)
         yield "class colours", quality(filled)
         unmoved = ClassFeatures.of(activations, pairs.labels, CLASSES)
-        yield "the exemplar, unmoved", compare(unmoved, photo, exemplar) | unmoved_labels(pairs)
+        mask, exemplar_mask = pairs.masks
+        accuracy, miou = unmoved_transfer(exemplar_mask, mask)
+        labels = {"label_accuracy": accuracy, "label_miou": miou}
+        yield "the exemplar, unmoved", compare(unmoved, photo, exemplar) | labels
 
     def _translated(self, model: cocosnet.CoCosNet, pairs: Pairs) -> tuple[Tensor, Figures]:
         out = translate(model, pairs)
@@ -134,23 +127,6 @@ def translate(model: cocosnet.CoCosNet, pairs: Pairs) -> cocosnet.Output:
     mask, exemplar_mask = pairs.masks
     given = exemplar_mask if model.config.needs_exemplar_input else None
     return model(mask, pairs.exemplar, given)
-
-
-def compare(image: ClassFeatures, photo: ClassFeatures, exemplar: ClassFeatures) -> Figures:
-    style = style_relevance(image, exemplar)
-    return {
-        "semantic_consistency": semantic_consistency(image, photo),
-        "style_colour": style.colour,
-        "style_texture": style.texture,
-    }
-
-
-def unmoved_labels(pairs: Pairs) -> Figures:
-    """Label transfer of a match that leaves everything where it is."""
-    grid = (pairs.labels.shape[1] // 4, pairs.labels.shape[2] // 4)
-    truth, exemplar = (top_class(to_grid(planes, grid)) for planes in pairs.masks)
-    accuracy, miou = compare_labels(exemplar, exemplar, truth, CLASSES)
-    return {"label_accuracy": accuracy, "label_miou": miou}
 
 
 def evaluate(batches: list[Pairs], vgg: Vgg, model: cocosnet.CoCosNet | None) -> dict:

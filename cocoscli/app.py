@@ -16,6 +16,7 @@ from cocoscli.commands import weights
 from cocoscli.commands.correspond import correspond
 from cocoscli.commands.demo import demo
 from cocoscli.commands.edit import edit
+from cocoscli.commands.evaluate import evaluate
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.recipes import recipes
 from cocoscli.commands.train import train
@@ -60,6 +61,7 @@ app.command()(train)
 app.command()(translate)
 app.command()(correspond)
 app.command()(edit)
+app.command()(evaluate)
 app.command()(recipes)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")

@@ -92,7 +92,7 @@ class Plan:
     """Called with the new size when memory ran out and batches are halved."""
 
 
-class _Decode(Generic[L]):
+class Decode(Generic[L]):
     """A map-style dataset of batches for torch's loader."""
 
     def __init__(self, reader: Reader[L]) -> None:
@@ -158,7 +158,7 @@ def _items(
     work: Work[L, R], results: Results, plan: Plan, pending: Pending
 ) -> Generator[tuple[dict[str, Any], Sample | None], None, None]:
     """Each pending item's row, and its sample where it goes into a shard, in the work's order."""
-    batches = read_in_order(_Decode(work.reader), pending, plan.workers)
+    batches = read_in_order(Decode(work.reader), pending, plan.workers)
     runner = _Runner(work, plan)
     waiting: deque[list[Future[tuple[dict[str, Any], Sample | None]]]] = deque()
     pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="cocos-write")

@@ -6,6 +6,9 @@ where labels are compared.
 
 from __future__ import annotations
 
+import warnings
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,3 +29,17 @@ def class_colours(
     palette = torch.cat([torch.where(present[..., None], means, overall), overall], dim=1)
     chosen = labels.long().clamp_max(classes).flatten(1)[..., None].expand(-1, -1, 3)
     return palette.gather(1, chosen).transpose(1, 2).unflatten(2, labels.shape[-2:])
+
+
+def colour_transfer(photo: np.ndarray, exemplar: np.ndarray) -> np.ndarray:
+    """A photo moved to the exemplar's colour statistics: both (H,W,3) uint8 -> (H,W,3) uint8.
+
+    In Lab every channel takes the exemplar's mean and standard deviation, of all its pixels.
+    """
+    from skimage.color import lab2rgb, rgb2lab  # slow to import, and only this baseline needs it
+
+    own, wanted = rgb2lab(photo), rgb2lab(exemplar)
+    spread = wanted.std(axis=(0, 1)) / np.maximum(own.std(axis=(0, 1)), 1e-6)
+    moved = (own - own.mean(axis=(0, 1))) * spread + wanted.mean(axis=(0, 1))
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # colours beyond sRGB
+        return np.rint(lab2rgb(moved).clip(0, 1) * 255).astype(np.uint8)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 from cocosnet import Match
+from cocosnet.config import STRIDE
 from cocosnet.matching import to_grid
 from torch import Tensor
 
@@ -37,6 +38,13 @@ def label_transfer(match: Match, exemplar_mask: Tensor, mask: Tensor) -> LabelTr
     truth = top_class(to_grid(mask, match.query.grid))
     exemplar, truth = (ids.expand(len(warped), -1, -1) for ids in (exemplar, truth))
     return compare_labels(warped, exemplar, truth, mask.shape[1])
+
+
+def unmoved_transfer(exemplar_mask: Tensor, mask: Tensor) -> LabelTransfer:
+    """What a match reaches that leaves everything in its place: planes (B,K,H,W), 0..1, of both."""
+    grid = (mask.shape[2] // STRIDE, mask.shape[3] // STRIDE)
+    exemplar, truth = (top_class(to_grid(planes, grid)) for planes in (exemplar_mask, mask))
+    return compare_labels(exemplar, exemplar, truth, mask.shape[1])
 
 
 def top_class(planes: Tensor) -> Tensor:

@@ -89,8 +89,7 @@ def semantic_consistency(output: ClassFeatures, photo: ClassFeatures) -> Tensor:
     0..1, higher is better: each class's cosine weighted by its area, the mean over the `CONTENT`
     layers. NaN where the map has no class at all.
     """
-    layers = [_similarity(output, photo, name, output.areas) for name in CONTENT]
-    return torch.stack(layers).mean(dim=0)
+    return _weighted(content_cosines(output, photo), output.areas)
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,28 @@ def style_relevance(output: ClassFeatures, exemplar: ClassFeatures) -> StyleRele
 
     The classes above background that both maps have, weighted by area in the output's.
     """
+    shared = shared_areas(output, exemplar)
+    colour, texture = (class_cosines(output, exemplar, layer) for layer in (COLOUR, TEXTURE))
+    return StyleRelevance(_weighted(colour, shared), _weighted(texture, shared))
+
+
+def shared_areas(output: ClassFeatures, exemplar: ClassFeatures) -> Tensor:
+    """(B,K): the output's areas of the classes above background that both maps have, else 0."""
     shared = torch.where(exemplar.areas > 0, output.areas, 0)
     shared[:, BACKGROUND] = 0
-    colour, texture = (_similarity(output, exemplar, name, shared) for name in (COLOUR, TEXTURE))
-    return StyleRelevance(colour, texture)
+    return shared
 
 
-def _similarity(one: ClassFeatures, other: ClassFeatures, layer: str, weights: Tensor) -> Tensor:
-    """The cosine of two class means, averaged over classes by weights (B,K) -> (B,)."""
-    cosine = F.cosine_similarity(one.means[layer], other.means[layer], dim=2)
-    return (cosine * weights).sum(dim=1) / weights.sum(dim=1)
+def class_cosines(one: ClassFeatures, other: ClassFeatures, layer: str) -> Tensor:
+    """(B,K): the cosine of the two mean features of each class; 0 where one lacks it."""
+    return F.cosine_similarity(one.means[layer], other.means[layer], dim=2)
+
+
+def content_cosines(one: ClassFeatures, other: ClassFeatures) -> Tensor:
+    """(B,K): the mean of `class_cosines` over the `CONTENT` layers."""
+    return torch.stack([class_cosines(one, other, layer) for layer in CONTENT]).mean(dim=0)
+
+
+def _weighted(cosines: Tensor, areas: Tensor) -> Tensor:
+    """The mean over classes of (B,K) cosines by areas (B,K) -> (B,)."""
+    return (cosines * areas).sum(dim=1) / areas.sum(dim=1)

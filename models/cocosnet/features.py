@@ -114,7 +114,7 @@ def load_torchvision(depth: int = 19, patience: float = 20.0) -> Vgg:
 
     weights = get_model_weights(f"vgg{depth}").DEFAULT
     if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name).is_file():
-        _await_answer(weights.url, patience)
+        await_answer(weights.url, patience)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(patience)
     try:
@@ -127,7 +127,7 @@ def load_torchvision(depth: int = 19, patience: float = 20.0) -> Vgg:
     return _from_state(state, f"torchvision vgg{depth}")
 
 
-def _await_answer(url: str, patience: float) -> None:
+def await_answer(url: str, patience: float) -> None:
     """OSError unless a server answers in time: time-outs of sockets alone add up over addresses."""
     answers: queue.Queue[Exception | None] = queue.Queue()
 

@@ -1,0 +1,291 @@
+"""Figures of pairs: images -> features -> class means -> a number a pair, batch by batch."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from cocosnet.features import Vgg
+from torch import Tensor
+
+from cocoscli.data.planes import expand
+from cocoscli.engine.evaluation.items import Pair
+from cocoscli.engine.evaluation.matching import Matcher
+from cocoscli.engine.tensors import photo_tensor, to_uint8
+from cocoscli.metrics.baselines import class_colours, colour_transfer
+from cocoscli.metrics.correspondence import copy_score, unmoved_transfer
+from cocoscli.metrics.fidelity import feature_distance, psnr, ssim
+from cocoscli.metrics.quality import Figures, style
+from cocoscli.metrics.semantic import (
+    COLOUR,
+    LAYERS,
+    TEXTURE,
+    ClassFeatures,
+    class_cosines,
+    content_cosines,
+    semantic_consistency,
+    shared_areas,
+)
+
+RESULT = "results"
+CLASS_COLOURS, TRANSFER, UNMOVED = "class colours", "colour transfer", "the exemplar, unmoved"
+UNMATCHED = "no correspondence"
+BASELINES = (CLASS_COLOURS, TRANSFER, UNMATCHED, UNMOVED)
+VOID = 255
+"""From this id on label maps say nothing where no other is set."""
+DIVERSE = 5
+"""Results of one input that are compared with each other at most."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One row's images of a group of pairs, and their figures."""
+
+    row: str
+    pairs: list[int]
+    """The pairs' numbers."""
+    images: np.ndarray
+    """(B,H,W,3) uint8."""
+    figures: Figures
+
+
+def groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Pairs that can be computed together: of one size, and with the same things known."""
+    found: dict[tuple, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        known = (pair.other, pair.photo, pair.truth, pair.labels, pair.exemplar_labels, pair.match)
+        found[(pair.image.shape, *(x is None for x in known))].append(pair)
+    return list(found.values())
+
+
+@dataclass
+class ClassSums:
+    """Cosines of each class over all results, by class id."""
+
+    sums: dict[str, dict[int, float]] = field(default_factory=lambda: defaultdict(dict))
+    counts: dict[str, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+
+    def add(self, name: str, cosines: Tensor, areas: Tensor, ids: list[int]) -> None:
+        """Take cosines (B,K) of the classes `ids`, where their areas (B,K) are above 0."""
+        there = areas > 0
+        totals = torch.where(there, cosines, 0).double().sum(dim=0).tolist()
+        for id, total, count in zip(ids, totals, there.sum(dim=0).tolist(), strict=True):
+            if count:
+                self.sums[name][id] = self.sums[name].get(id, 0.0) + total
+                self.counts[name][id] = self.counts[name].get(id, 0) + count
+
+    def means(self) -> dict[int, dict[str, float]]:
+        """By class id: the mean of each figure over the results that have it, and `images`."""
+        found: dict[int, dict[str, float]] = defaultdict(dict)
+        for name, sums in self.sums.items():
+            for id, total in sums.items():
+                count = self.counts[name][id]
+                found[id][name] = total / count
+                found[id]["images"] = max(found[id].get("images", 0), count)
+        return dict(sorted(found.items()))
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Label maps of a group with the classes that occur in it numbered anew, background first."""
+
+    ids: list[int]
+    """What the classes were."""
+    labels: Tensor
+    """(B,H,W); len(ids) where there is none."""
+    exemplar_labels: Tensor | None
+
+    @staticmethod
+    def of(pairs: Sequence[Pair], ignore: int | None, device: torch.device) -> Maps:
+        maps = [[p.labels for p in pairs], [p.exemplar_labels for p in pairs]]
+        known = [np.stack(m).astype(np.int64) for m in maps if m[0] is not None]  # type: ignore[arg-type]
+        present = set(np.unique(np.concatenate([m.ravel() for m in known])).tolist()) - {ignore}
+        ids = sorted({0, *present})
+        # Ids that are ignored stand behind the last class.
+        table = np.full(max(max(ids), *(int(m.max()) for m in known)) + 1, len(ids))
+        table[ids] = np.arange(len(ids))
+        if ignore is not None and ignore < len(table):  # even where it is 0
+            table[ignore] = len(ids)
+        labels, *others = (torch.from_numpy(table[m]).to(device) for m in known)
+        return Maps(ids, labels, others[0] if others else None)
+
+    def unmoved(self) -> Figures:
+        """How well the exemplars' maps fit the inputs' as they lie; {} without the former."""
+        if self.exemplar_labels is None:
+            return {}
+        both = (self.exemplar_labels, self.labels)
+        planes = (expand(ids[:, None], "labels", len(self.ids), None) for ids in both)
+        accuracy, miou = unmoved_transfer(*planes)
+        return {"label_accuracy": accuracy, "label_miou": miou}
+
+
+class Judge:
+    """Measures groups of pairs: their results, and baselines of the same pairs."""
+
+    def __init__(
+        self,
+        vgg: Vgg,
+        device: torch.device,
+        ignore: int | None,
+        baselines: bool,
+        inputs: list[str],
+        matcher: Matcher | None,
+    ) -> None:
+        self.vgg, self.device, self.ignore, self.baselines = vgg, device, ignore, baselines
+        self.classes = ClassSums()
+        self.diversity = Diversity(inputs)
+        self.matcher = matcher
+
+    @torch.inference_mode()
+    def measure(self, pairs: list[Pair]) -> Iterator[Measured]:
+        """The rows of a batch, group by group, the results of each first."""
+        self.diversity.forget([pair.k for pair in pairs])
+        for group in groups(pairs):
+            yield from self._measure(group)
+
+    def _measure(self, pairs: list[Pair]) -> Iterator[Measured]:
+        exemplar = self._tensor([pair.exemplar for pair in pairs])
+        other = self._photos([pair.other for pair in pairs])
+        truth = self._photos([pair.truth for pair in pairs])
+        maps = None if pairs[0].labels is None else Maps.of(pairs, self.ignore, self.device)
+        compared = self._compared(pairs, exemplar, maps)
+        true = None if truth is None else self.vgg(truth, LAYERS)
+        numbers = [pair.k for pair in pairs]
+        matched, unmatched = self._matched(pairs)
+        for row, images in self._rows(pairs, exemplar, maps, unmatched):
+            pixels = self._tensor(list(images))
+            figures: Figures = dict(matched) if row == RESULT else {}
+            activations = None
+            if maps or true or (row == RESULT and self.diversity.wanted):
+                activations = self.vgg(pixels, LAYERS)
+            if maps and activations:
+                own = ClassFeatures.of(activations, maps.labels, len(maps.ids))
+                figures |= compared.figures(own)
+                if row == RESULT:
+                    compared.note(own, self.classes, maps.ids)
+            if row == UNMOVED and maps and "label_miou" in matched:
+                figures |= maps.unmoved()
+            if other is not None:
+                figures["copy_score"] = copy_score(pixels, exemplar, other)
+            if true and activations:
+                figures |= _against_truth(images, [p.truth for p in pairs])  # type: ignore[misc]
+                figures["truth_distance"] = feature_distance(activations, true)
+            if row == RESULT and activations and self.diversity.wanted:
+                self.diversity.add(numbers, activations)
+            yield Measured(row, numbers, images, figures)
+
+    def _rows(
+        self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None, unmatched: list[np.ndarray]
+    ) -> Iterator[tuple[str, np.ndarray]]:
+        yield RESULT, np.stack([pair.image for pair in pairs])
+        if not self.baselines:
+            return
+        if maps and maps.exemplar_labels is not None:
+            filled = class_colours(maps.labels, exemplar, maps.exemplar_labels, len(maps.ids))
+            yield CLASS_COLOURS, to_uint8(filled)
+        if pairs[0].photo is not None:
+            moved = [colour_transfer(p.photo, p.exemplar) for p in pairs]  # type: ignore[arg-type]
+            yield TRANSFER, np.stack(moved)
+        if unmatched:
+            yield UNMATCHED, np.stack(unmatched)
+        yield UNMOVED, np.stack([pair.exemplar for pair in pairs])
+
+    def _matched(self, pairs: list[Pair]) -> tuple[Figures, list[np.ndarray]]:
+        """Figures of the matches, and translations by the mean colour of the exemplars alone."""
+        if self.matcher is None or pairs[0].match is None:
+            return {}, []
+        found = [
+            self.matcher.measure(pair.match, (pair.image.shape[1], pair.image.shape[0]))
+            for pair in pairs if pair.match is not None
+        ]  # fmt: skip
+        names = found[0][0]
+        figures = {name: torch.cat([one[name] for one, _ in found]) for name in names}
+        return figures, [image for _, image in found]
+
+    def _compared(self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None) -> Compared:
+        photo = styled = None
+        if maps and (pixels := self._photos([pair.photo for pair in pairs])) is not None:
+            activations = self.vgg(pixels, LAYERS)
+            photo = ClassFeatures.of(activations, maps.labels, len(maps.ids))
+        if maps and maps.exemplar_labels is not None:
+            activations = self.vgg(exemplar, LAYERS)
+            styled = ClassFeatures.of(activations, maps.exemplar_labels, len(maps.ids))
+        return Compared(photo, styled)
+
+    def _photos(self, photos: list[np.ndarray | None]) -> Tensor | None:
+        known = [photo for photo in photos if photo is not None]
+        return self._tensor(known) if known else None
+
+    def _tensor(self, photos: list[np.ndarray]) -> Tensor:
+        return photo_tensor(torch.from_numpy(np.stack(photos)), self.device)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What images of a group are compared with, class by class."""
+
+    photo: ClassFeatures | None
+    exemplar: ClassFeatures | None
+
+    def figures(self, image: ClassFeatures) -> Figures:
+        found: Figures = {}
+        if self.photo is not None:
+            found["semantic_consistency"] = semantic_consistency(image, self.photo)
+        if self.exemplar is not None:
+            found |= style(image, self.exemplar)
+        return found
+
+    def note(self, image: ClassFeatures, classes: ClassSums, ids: list[int]) -> None:
+        """Add each class's cosines to the sums."""
+        if self.photo is not None:
+            cosines = content_cosines(image, self.photo)
+            classes.add("semantic_consistency", cosines, image.areas, ids)
+        if self.exemplar is not None:
+            shared = shared_areas(image, self.exemplar)
+            for name, layer in (("style_colour", COLOUR), ("style_texture", TEXTURE)):
+                classes.add(name, class_cosines(image, self.exemplar, layer), shared, ids)
+
+
+def _against_truth(images: np.ndarray, truths: list[np.ndarray]) -> Figures:
+    both = list(zip(images, truths, strict=True))
+    return {
+        "psnr": torch.tensor([psnr(*pair) for pair in both], dtype=torch.float64),
+        "ssim": torch.tensor([ssim(*pair) for pair in both], dtype=torch.float64),
+    }
+
+
+class Diversity:
+    """Distances between results of one input, which come in the same batch or in the next."""
+
+    def __init__(self, inputs: list[str]) -> None:
+        """`inputs` are those of all pairs, by number."""
+        self.inputs = inputs
+        self.wanted = any(a == b for a, b in itertools.pairwise(inputs))
+        """Whether any input has several results."""
+        self.distances: dict[str, list[float]] = defaultdict(list)
+        self._kept: dict[str, list[Mapping[str, Tensor]]] = {}
+
+    def forget(self, numbers: list[int]) -> None:
+        """Keep only what is of the inputs of these pairs, which come next."""
+        coming = {self.inputs[k] for k in numbers}
+        self._kept = {name: kept for name, kept in self._kept.items() if name in coming}
+
+    def add(self, numbers: list[int], activations: Mapping[str, Tensor]) -> None:
+        """Take the activations (B,C,h,w) by layer of some results."""
+        for b, k in enumerate(numbers):
+            name = self.inputs[k]
+            kept = self._kept.setdefault(name, [])
+            if len(kept) == DIVERSE:
+                continue
+            own = {layer: x[b : b + 1] for layer, x in activations.items()}
+            self.distances[name] += [float(feature_distance(own, before)) for before in kept]
+            kept.append(own)
+
+    def figure(self, k: int) -> float:
+        """The mean distance between the results of pair k's input; NaN where it has one."""
+        found = self.distances.get(self.inputs[k])
+        return sum(found) / len(found) if found else float("nan")
