@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("name")
     args = parser.parse_args()
     model = cocosnet.load(args.weights)
+    features = model.provenance["features"]
+    features["name"] = Path(features["name"]).name  # not where it lay
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{args.name}.safetensors"
     cocosnet.save(model, path, torch.float16)
