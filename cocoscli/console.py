@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from rich.cells import cell_len
@@ -78,6 +78,14 @@ def table(rows: Iterable[tuple[str, ...]], *columns: str) -> None:
         text = "  ".join(padded).rstrip() + "\n"
         sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
     sys.stdout.flush()
+
+
+def say_facts(facts: Mapping[str, Any], json: bool) -> None:
+    """Named values on standard output: one JSON document, or a table."""
+    if json:
+        emit(facts)
+    else:
+        table((name, str(value)) for name, value in facts.items())
 
 
 def follow(items: Iterable[T], total: int, unit: str) -> Iterator[T]:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cocoscli.commands import options as o
-
-if TYPE_CHECKING:
-    from cocoscli.engine.evaluation.evaluation import Evaluation
-
-EXIT_FAILED_ITEMS = 3
+from cocoscli.commands.running import EXIT_FAILED_ITEMS, default_workers
 
 
 def evaluate(
@@ -123,7 +119,6 @@ def evaluate(
     Example: cocos evaluate out/translate --baselines --features vgg19.safetensors
     """  # fmt: skip
     from cocoscli import console
-    from cocoscli.commands.running import default_workers
     from cocoscli.engine.device import default_batch_size, resolve_device
     from cocoscli.engine.evaluation.evaluation import Evaluation, Options
     from cocoscli.engine.evaluation.items import SET_SIZE
@@ -150,7 +145,7 @@ def evaluate(
     if other is not None:
         evaluation.check_comparable(other)
     if dry_run:
-        return _say_plan(evaluation, json)
+        return console.say_facts(evaluation.plan(), json)
     for _ in console.follow(evaluation.steps(), len(evaluation), "images"):
         pass
     report = evaluation.report()
@@ -170,16 +165,6 @@ def evaluate(
             f"{first['error']}"
         )
         raise typer.Exit(EXIT_FAILED_ITEMS)
-
-
-def _say_plan(evaluation: Evaluation, json: bool) -> None:
-    """What would be measured."""
-    from cocoscli import console
-
-    facts = evaluation.plan()
-    if json:
-        return console.emit(facts)
-    console.table((name, str(value)) for name, value in facts.items())
 
 
 def _say(report: dict[str, Any], json: bool, beside_paper: bool) -> None:

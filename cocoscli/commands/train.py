@@ -147,9 +147,7 @@ def train(
         if dry_run and not processes.first:
             return None
         if dry_run:
-            facts = describe(plan)
-            return console.emit(facts) if json else console.table(
-                [(name, str(value)) for name, value in facts.items()])  # fmt: skip
+            return console.say_facts(describe(plan), json)
         events = TrainingRun(plan, on_interrupt=_say_stopping).events()
         if tensorboard and processes.first:
             events = mirrored(events, plan.output)

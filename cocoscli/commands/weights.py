@@ -73,7 +73,4 @@ def info(
     facts = describe_weights(file)
     if size and (sides := parse_size(size)):
         facts |= describe_room(file, sides)
-    if json:
-        console.emit(facts)
-    else:
-        console.table((name, str(value)) for name, value in facts.items())
+    console.say_facts(facts, json)

@@ -20,7 +20,7 @@ from cocoscli.data.edits import (
     read_condition,
     weight,
 )
-from cocoscli.data.encoding import SHARDS, image_format, thumbnail_size
+from cocoscli.data.encoding import thumbnail_size
 from cocoscli.data.filelist import FileList
 from cocoscli.data.images import IMAGE_SUFFIXES, Size, fitted, is_image, open_photo
 from cocoscli.data.inputs import Inputs
@@ -29,8 +29,7 @@ from cocoscli.data.shards import encode_key
 from cocoscli.data.sources import Sources, build_condition
 from cocoscli.data.walking import contents, find_stem, walk_files
 from cocoscli.data.wording import shown
-from cocoscli.engine.files import file_name
-from cocoscli.engine.items import ExemplarImage, exemplar_image, matched_size, pad
+from cocoscli.engine.items import ExemplarImage, exemplar_image, matched_size, pad, result_name
 from cocoscli.errors import BadInput, CocosError
 
 POSE_END = "_keypoints"
@@ -95,9 +94,7 @@ class EditReader:
 
     def output_name(self, k: int, format: str) -> str:
         """Edit k's result: a file below the output folder, or a member of a shard."""
-        if format == SHARDS:
-            return f"{self.sample_key(k)}.image.{image_format(format)}"
-        return file_name(self.key(k), format)
+        return result_name(self.key(k), self.sample_key(k), format)
 
     def photo(self, k: int) -> Path:
         """Raises BadInput where there is none."""

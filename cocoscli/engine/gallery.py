@@ -15,9 +15,14 @@ from cocoscli.engine.manifest import DONE, digest, latest_rows
 from cocoscli.report import Picture, Row, write_gallery, write_matrix
 
 
+def mark_of(key: str) -> str:
+    """What an item is called in pages' addresses and in the names of their pictures."""
+    return f"{digest(key):016x}"
+
+
 def thumb_name(key: str, what: str) -> str:
     """Where a picture of an item (or exemplar) for the page lies in the output folder."""
-    mark = f"{digest(key):016x}"
+    mark = mark_of(key)
     return f"{PRIVATE}/thumbs/{mark[:2]}/{mark}-{what}.jpg"
 
 

@@ -194,6 +194,13 @@ class Item:
     """(P,h,w): the condition at the size that is matched, where that is smaller; not padded."""
 
 
+def result_name(key: str, sample_key: str, format: str) -> str:
+    """An item's result: a file below the output folder, or a member of a shard."""
+    if format == SHARDS:
+        return f"{sample_key}.image.{image_format(format)}"
+    return file_name(key, format)
+
+
 @dataclass(frozen=True)
 class PairReader:
     """Decodes the items of a run; it is what decoding processes hold."""
@@ -226,9 +233,7 @@ class PairReader:
 
     def output_name(self, k: int, format: str) -> str:
         """Item k's result: a file below the output folder, or a member of a shard."""
-        if format == SHARDS:
-            return f"{self.sample_key(k)}.image.{image_format(format)}"
-        return file_name(self.key(k), format)
+        return result_name(self.key(k), self.sample_key(k), format)
 
     def load(self, k: int) -> Item:
         """Read input k's condition, and its exemplar where it is not kept. Raises BadInput."""

@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cocoscli.engine.gallery import picture, thumb_name
+from cocoscli.engine.gallery import mark_of, picture, thumb_name
 from cocoscli.engine.manifest import DONE, latest_rows
-from cocoscli.engine.match_pictures import cells_name, mark_of
+from cocoscli.engine.match_pictures import cells_name
 from cocoscli.report import Picture, Row, readable, render_page, write_gallery, write_whole
 
 VIEW = "match.html"

@@ -15,8 +15,7 @@ from PIL import Image, ImageDraw
 
 from cocoscli.data.encoding import THUMBNAIL, encode_image, thumbnail
 from cocoscli.engine.files import PRIVATE
-from cocoscli.engine.gallery import thumb_name
-from cocoscli.engine.manifest import digest
+from cocoscli.engine.gallery import mark_of, thumb_name
 from cocoscli.engine.match_arrays import MatchArrays
 
 LINES = 8
@@ -25,11 +24,6 @@ CELLS = 64
 """The page takes at most so many cells along a side: of a finer grid, every second, third, ..."""
 UNIT = 10_000
 """Shares and correlations are stored as whole numbers of this part."""
-
-
-def mark_of(key: str) -> str:
-    """What an item is called in the page's addresses."""
-    return f"{digest(key):016x}"
 
 
 def cells_name(key: str) -> str:

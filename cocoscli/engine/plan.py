@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -253,7 +254,7 @@ def _seen(options: PairOptions) -> tuple[str, int | None]:
     if options.inputs is None:
         return SCENES_KIND, len(Label)
     path = Path(options.inputs)
-    photos = _are_photos(path, LAYOUTS["labels"]) or (not options.colors and _in_colour(path))
+    photos = (not options.colors and _in_colour(path)) or _are_photos(path, LAYOUTS["labels"])
     return LAYOUTS["edges" if photos else "labels"].kind, None
 
 
@@ -336,6 +337,11 @@ def _check_input_condition(reader: PairReader) -> None:
 def content(name: str) -> str:
     """A setting that may be a file: its name and hash, so that an edited file is another one."""
     return f"{name} (sha256 {file_sha256(Path(name))[:16]})" if os.path.isfile(name) else name
+
+
+def content_name(setting: str) -> str:
+    """The name that `content` made a setting of."""
+    return re.sub(r" \(sha256 [0-9a-f]{16}\)$", "", setting)
 
 
 def _pairing(options: PairOptions, inputs: Inputs | ShardInputs, exemplars: Exemplars) -> Pairing:

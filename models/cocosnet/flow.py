@@ -16,6 +16,9 @@ from cocosnet.descriptors import Side
 from cocosnet.layers import full_precision
 from cocosnet.matching import Statistics
 
+AGREE = 2.0 * STRIDE
+"""What rounding to whole cells can make of neighbours that move alike, in pixels."""
+
 
 def pixels(cells: Tensor) -> Tensor:
     """Positions in cells of a matching grid -> in pixels."""
@@ -43,22 +46,16 @@ def there_and_back(stats: Statistics) -> Tensor:
     return torch.gather(stats.best_back.flatten(1), 1, there).view_as(stats.best)
 
 
-def own_cells(best: Tensor) -> Tensor:
-    """(1,H,W) long: each query cell's own flat position."""
-    _, height, width = best.shape
-    return torch.arange(height * width, device=best.device).view(1, height, width)
-
-
 def mutual(stats: Statistics) -> Tensor:
     """(B,H,W) bool: whether the best match's own best match is the cell itself."""
-    return there_and_back(stats) == own_cells(stats.best)
+    return cycle_error(stats) == 0
 
 
 def cycle_error(stats: Statistics) -> Tensor:
     """Distance in pixels from each query cell to where its match's own best match lies: (B,H,W)."""
-    width = stats.best.shape[2]
-    apart = positions(there_and_back(stats), width) - positions(own_cells(stats.best), width)
-    return torch.linalg.vector_norm(apart, dim=-1)
+    _, height, width = stats.best.shape
+    own = centres((height, width), stats.best.device)
+    return torch.linalg.vector_norm(positions(there_and_back(stats), width) - own, dim=-1)
 
 
 def usage(stats: Statistics) -> Tensor:
@@ -155,7 +152,3 @@ def displacement_at(flow: Tensor, points: Tensor) -> Tensor:
         total += weight * found
         weights += weight
     return total / weights
-
-
-AGREE = 2.0 * STRIDE
-"""What rounding to whole cells can make of neighbours that move alike, in pixels."""

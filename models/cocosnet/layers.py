@@ -17,14 +17,18 @@ from torch.utils.checkpoint import checkpoint
 
 BLOCK_ELEMENTS = 2**21
 """Entries of a matrix over pairs of positions that are held at once on a CPU (8 MB in fp32)."""
-ACCELERATED = 64
-"""How many times more elsewhere."""
+ACCELERATED = 2**26
+"""The same elsewhere, where there is no small cache to stay in."""
+
+
+def elements_at_once(on_cpu: int, device: torch.device) -> int:
+    """How many entries of such a matrix a device holds, a CPU `on_cpu`."""
+    return on_cpu if device.type == "cpu" else ACCELERATED
 
 
 def rows_at_once(columns: int, device: torch.device) -> int:
-    """How many rows of such a matrix."""
-    limit = BLOCK_ELEMENTS if device.type == "cpu" else ACCELERATED * BLOCK_ELEMENTS
-    return max(1, limit // columns)
+    """How many rows of a matrix with so many columns."""
+    return max(1, elements_at_once(BLOCK_ELEMENTS, device) // columns)
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from cocosnet.descriptors import Side
+from cocosnet.layers import elements_at_once
 
 STRIP_ROWS = 16
 """Rows of the query grid a strip."""
 TILE_ELEMENTS = 2**18
 """Correlations of a tile on a CPU, which is to stay in the cache (1 MB in fp32); at least two key
 rows', so that memory grows with the area of a grid and not with its square."""
-ACCELERATED = 256
-"""How many times more elsewhere."""
 
 
 class Tile(NamedTuple):
@@ -38,9 +37,7 @@ class Tiles:
     def __init__(self, query: Side, key: Side, temperature: float) -> None:
         self.query, self.key, self.temperature = query, key, temperature
         (height, width), (h, w) = query.grid, key.grid
-        limit = TILE_ELEMENTS
-        if query.features.device.type != "cpu":
-            limit *= ACCELERATED
+        limit = elements_at_once(TILE_ELEMENTS, query.features.device)
         rows = min(height, STRIP_ROWS)
         columns = max(2, limit // (rows * width * w))
         self.strips = [(top, min(top + rows, height)) for top in range(0, height, rows)]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pages import HOSTILE, Page, opened
 
+from cocoscli.engine.gallery import mark_of
 from cocoscli.engine.match_page import VIEW, describe
-from cocoscli.engine.match_pictures import mark_of
 
 TRAP = HOSTILE.replace("/", "\u2215")  # a name cannot hold it
 

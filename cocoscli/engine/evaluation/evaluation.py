@@ -93,7 +93,7 @@ class Evaluation:
 
     def __len__(self) -> int:
         """Images that are read: results and real photos."""
-        return len(self.rows) + len(self.photos.names)
+        return len(self.reader) + len(self.photos)
 
     @property
     def named_features(self) -> dict[str, str]:
@@ -138,8 +138,7 @@ class Evaluation:
                 yield
 
     def _read(self, reader: Any) -> Iterator[list[Loaded[Any]]]:
-        batches = cut(range(len(reader.names if reader is self.photos else reader)),
-                      self.options.batch_size)  # fmt: skip
+        batches = cut(range(len(reader)), self.options.batch_size)
         return read_in_order(Decode(reader), batches, self.options.workers)
 
     def _measure(self, batch: list[Loaded[Any]], sliced: set[int]) -> None:

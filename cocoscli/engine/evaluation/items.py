@@ -166,6 +166,9 @@ class PhotoReader:
     sources: Sources | None = None
     """Reads the inputs' own photos, by key; None: names are files."""
 
+    def __len__(self) -> int:
+        return len(self.names)
+
     def load(self, k: int) -> np.ndarray:
         """Photo k, (256,256,3) uint8. Raises BadInput."""
         if self.sources is None:

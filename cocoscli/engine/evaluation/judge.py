@@ -152,7 +152,8 @@ class Judge:
         other = self._photos([pair.other for pair in pairs])
         truth = self._photos([pair.truth for pair in pairs])
         maps = None if pairs[0].labels is None else Maps.of(pairs, self.ignore, self.device)
-        compared = self._compared(pairs, exemplar, maps)
+        seen = self.vgg(exemplar, LAYERS) if maps and maps.exemplar_labels is not None else None
+        compared = self._compared(pairs, seen, maps)
         true = None if truth is None else self.vgg(truth, LAYERS)
         numbers = [pair.k for pair in pairs]
         matched, unmatched = self._matched(pairs)
@@ -160,7 +161,9 @@ class Judge:
             pixels = self._tensor(list(images))
             figures: Figures = dict(matched) if row == RESULT else {}
             activations = None
-            if maps or true or (row == RESULT and self.diversity.wanted):
+            if row == UNMOVED and seen:
+                activations = seen
+            elif maps or true or (row == RESULT and self.diversity.wanted):
                 activations = self.vgg(pixels, LAYERS)
             if maps and activations:
                 own = ClassFeatures.of(activations, maps.labels, len(maps.ids))
@@ -206,14 +209,16 @@ class Judge:
         figures = {name: torch.cat([one[name] for one, _ in found]) for name in names}
         return figures, [image for _, image in found]
 
-    def _compared(self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None) -> Compared:
+    def _compared(
+        self, pairs: list[Pair], seen: Mapping[str, Tensor] | None, maps: Maps | None
+    ) -> Compared:
+        """`seen` are the exemplars' activations, where their label maps are known."""
         photo = styled = None
         if maps and (pixels := self._photos([pair.photo for pair in pairs])) is not None:
             activations = self.vgg(pixels, LAYERS)
             photo = ClassFeatures.of(activations, maps.labels, len(maps.ids))
-        if maps and maps.exemplar_labels is not None:
-            activations = self.vgg(exemplar, LAYERS)
-            styled = ClassFeatures.of(activations, maps.exemplar_labels, len(maps.ids))
+        if maps and seen and maps.exemplar_labels is not None:
+            styled = ClassFeatures.of(seen, maps.exemplar_labels, len(maps.ids))
         return Compared(photo, styled)
 
     def _photos(self, photos: list[np.ndarray | None]) -> Tensor | None:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from cocoscli.data.conditions import CONDITIONS
-from cocoscli.data.planes import expand
 from cocoscli.data.reading import ConditionReader
 from cocoscli.engine.evaluation.sources import Sources
 from cocoscli.engine.items import multiple, pad
 from cocoscli.engine.models import Weights
-from cocoscli.engine.tensors import photo_tensor, to_uint8
+from cocoscli.engine.network import Computing, Network
+from cocoscli.engine.tensors import to_uint8
 from cocoscli.errors import CocosError
 from cocoscli.metrics.correspondence import cycle_error, label_transfer
 from cocoscli.metrics.quality import Figures
@@ -56,41 +56,37 @@ class Matcher:
     """A network that matches pairs one by one."""
 
     def __init__(self, weights: Weights, sources: Sources, device: torch.device) -> None:
-        self.model, self.device = weights.model, device
+        self.model = weights.model
         self.labels = CONDITIONS[sources.layout.kind].is_labels
         channels = self.model.config.channels
-        self.conditions = ConditionReader(sources.layout, channels, sources.ignore, sources.colors)
+        conditions = ConditionReader(sources.layout, channels, sources.ignore, sources.colors)
+        self.network = Network(self.model, conditions, Computing(device=device), varied=False)
         self.reader = MatchReader(
-            sources, self.conditions, self.labels or self.model.config.needs_exemplar_input
+            sources, conditions, self.labels or self.model.config.needs_exemplar_input
         )
 
-    @torch.inference_mode()
     def measure(self, pair: MatchInput, size: tuple[int, int]) -> tuple[Figures, np.ndarray]:
         """A pair's figures, (1,) each, and its translation by the exemplar's mean colour alone.
 
         The latter is (H,W,3) uint8 at `size`, (width, height).
         """
-        x = self._planes(pair.condition)
-        y = photo_tensor(torch.from_numpy(pair.exemplar[None]), self.device).contiguous()
-        given = None if pair.exemplar_condition is None else self._planes(pair.exemplar_condition)
+        x, y = self.network.planes([pair.condition]), self.network.photos([pair.exemplar])
+        theirs = pair.exemplar_condition
+        given = None if theirs is None else self.network.planes([theirs])
         needed = given if self.model.config.needs_exemplar_input else None
-        match = self.model.match(x, self.model.encode_exemplar(y, needed))
-        figures = {"cycle_l1": cycle_error(match, y)}
-        if self.labels and given is not None:
-            transfer = label_transfer(match, given, x)
-            figures |= {"label_accuracy": transfer.accuracy, "label_miou": transfer.miou}
-        return figures, to_uint8(self._by_mean_colour(x, match))[0, : size[1], : size[0]]
+        with self.network.running():
+            match = self.model.match(x, self.model.encode_exemplar(y, needed))
+            figures = {"cycle_l1": cycle_error(match, y)}
+            if self.labels and given is not None:
+                transfer = label_transfer(match, given, x)
+                figures |= {"label_accuracy": transfer.accuracy, "label_miou": transfer.miou}
+            return figures, to_uint8(self._by_mean_colour(x, match))[0, : size[1], : size[0]]
 
     def _by_mean_colour(self, x: Tensor, match: cocosnet.Match) -> Tensor:
         """The generator on an exemplar without any place: its mean colour everywhere."""
         shown = match.colours if self.model.config.form == "paper" else match.warped
         mean = shown.mean(dim=(2, 3), keepdim=True).expand_as(shown)
         return self.model.generator(mean.contiguous(), x)
-
-    def _planes(self, array: np.ndarray) -> Tensor:
-        arrays = torch.from_numpy(array[None].astype(np.int32)).to(self.device)
-        layout, channels = self.conditions.layout, self.conditions.channels
-        return expand(arrays, layout.kind, channels, self.conditions.ignore)
 
 
 def check_weights(weights: Weights, setting: str) -> None:

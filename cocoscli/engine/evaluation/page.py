@@ -14,7 +14,7 @@ from cocoscli.data.encoding import thumbnail
 from cocoscli.engine.evaluation.items import Pair, ResultReader
 from cocoscli.engine.evaluation.report import Report, facts, number, table
 from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, write_inside
-from cocoscli.engine.manifest import digest
+from cocoscli.engine.gallery import mark_of
 from cocoscli.errors import BadInput
 from cocoscli.metrics.quality import FIGURES
 from cocoscli.report import readable, render_page, write_whole
@@ -81,7 +81,7 @@ def _classes(report: Report, names: list[str]) -> dict[str, Any]:
 
 def _pictures(folder: Path, reader: ResultReader, k: int) -> list[list[str]]:
     """(address, what it shows) of what there is of a pair, written as previews."""
-    mark = f"{digest(str(reader.rows[k]['key'])):016x}"
+    mark = mark_of(str(reader.rows[k]["key"]))
     written = []
     try:
         pair = reader.load(k)

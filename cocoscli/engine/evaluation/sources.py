@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from cocoscli.data.shards import is_shards
 from cocoscli.data.walking import find_stem
 from cocoscli.data.wording import shown
 from cocoscli.engine.items import find_condition, find_exemplars
+from cocoscli.engine.plan import content_name
 from cocoscli.errors import BadInput, CocosError
 
 MAX_CLASSES = 65536
@@ -201,7 +201,8 @@ def find_sources(settings: dict[str, Any], named: Named) -> Sources:
     layout = LAYOUTS.get(settings["layout"])
     if layout is None:
         raise CocosError(f"{shown(settings['layout'])}: a layout that is not known.")
-    colors = _colors(settings.get("colors", ""))
+    table = content_name(settings.get("colors", ""))
+    colors = read_color_table(Path(table)) if table else None
     if os.path.isdir(root) and not is_shards(str(root)):
         layout = layout.at(root)
     exemplar_root, _ = find_exemplars(settings["exemplar"], layout)
@@ -234,9 +235,3 @@ def _inputs(root: Path, layout: Layout, colors: ColorTable | None) -> Inputs:
 def _dataset(root: Path) -> Path:
     """The folder that tells class names: the root, or the one above its label maps."""
     return root if os.path.isfile(root / "labels.json") else root.parent
-
-
-def _colors(setting: str) -> ColorTable | None:
-    """The table that a run's record names, without the hash that stands behind it there."""
-    name = re.sub(r" \(sha256 [0-9a-f]{16}\)$", "", setting)
-    return read_color_table(Path(name)) if name else None
