@@ -12,6 +12,7 @@ from cocosnet import Match
 from cocosnet.config import STRIDE
 from cocosnet.matching import to_grid
 from torch import Tensor
+from torch.nn import functional as F
 
 from cocoscli.metrics.semantic import BACKGROUND, class_areas
 
@@ -31,11 +32,11 @@ class LabelTransfer(NamedTuple):
 def label_transfer(match: Match, exemplar_mask: Tensor, mask: Tensor) -> LabelTransfer:
     """The exemplar's mask, warped, against the input's: planes (B or 1,K,H,W), 0..1, of both.
 
-    Compared at the matching grid, where masks are averaged down as the exemplar's colours are.
+    Compared at the matching grid, where a cell has the label of its first pixel: what the network
+    is trained on (Appendix E). Averages would lose parts of a cell's width to what surrounds them.
     """
-    warped = top_class(match.warp(exemplar_mask))
-    exemplar = top_class(to_grid(exemplar_mask, match.bank.side.grid))
-    truth = top_class(to_grid(mask, match.query.grid))
+    warped = top_class(match.warp(sampled(exemplar_mask, match.bank.side.grid)))
+    exemplar, truth = top_class(exemplar_mask), top_class(sampled(mask, match.query.grid))
     exemplar, truth = (ids.expand(len(warped), -1, -1) for ids in (exemplar, truth))
     return compare_labels(warped, exemplar, truth, mask.shape[1])
 
@@ -43,8 +44,13 @@ def label_transfer(match: Match, exemplar_mask: Tensor, mask: Tensor) -> LabelTr
 def unmoved_transfer(exemplar_mask: Tensor, mask: Tensor) -> LabelTransfer:
     """What a match reaches that leaves everything in its place: planes (B,K,H,W), 0..1, of both."""
     grid = (mask.shape[2] // STRIDE, mask.shape[3] // STRIDE)
-    exemplar, truth = (top_class(to_grid(planes, grid)) for planes in (exemplar_mask, mask))
-    return compare_labels(exemplar, exemplar, truth, mask.shape[1])
+    stayed, truth = (top_class(sampled(planes, grid)) for planes in (exemplar_mask, mask))
+    return compare_labels(stayed, top_class(exemplar_mask), truth, mask.shape[1])
+
+
+def sampled(planes: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Planes (B,K,H,W) at a matching grid, (B,K,h,w): each cell's first pixel."""
+    return F.interpolate(planes, size=grid, mode="nearest")
 
 
 def top_class(planes: Tensor) -> Tensor:
@@ -53,7 +59,7 @@ def top_class(planes: Tensor) -> Tensor:
 
 
 def compare_labels(warped: Tensor, exemplar: Tensor, truth: Tensor, classes: int) -> LabelTransfer:
-    """Warped ids (B,h,w) against the input's own; `exemplar` (B,h',w') holds those before the warp.
+    """Warped ids (B,h,w) against the input's own; `exemplar` (B,H',W') holds those of its whole map.
 
     Counted are the cells where the input has a label. mIoU is a pair's mean over background and the
     classes that the exemplar's map and the input's share: one that the warp loses counts as 0.

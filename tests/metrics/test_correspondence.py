@@ -20,6 +20,7 @@ from cocoscli.metrics.correspondence import (
     label_transfer,
     pck,
     top_class,
+    unmoved_transfer,
 )
 
 
@@ -95,11 +96,12 @@ def test_a_match_that_knows_the_way_carries_the_mask():
     assert wrong.miou.item() == pytest.approx(1 / 3)
 
 
-def test_masks_are_averaged_down_to_the_grid():
-    mask = ids(*[[0, 1, 1, 0] if row % 2 else [1, 1, 0, 0] for row in range(4)])
+def test_a_cell_has_the_label_of_its_first_pixel():
+    mask = ids(*[[0, 1, 1, 0] if row % 2 else [1, 0, 0, 1] for row in range(4)])
     match = sure_match([0, 1, 2, 3], torch.zeros(1, 3, 2, 2))
     found = label_transfer(match, planes(ids([1, 0], [1, 0]), 2), planes(mask, 2))
-    assert found.accuracy.item() == 1  # three quarters of 1 on the left, of 0 on the right
+    assert found.accuracy.item() == 1  # on average a cell is half of 1, half of 0
+    assert unmoved_transfer(planes(mask, 2), planes(mask, 2)).accuracy.item() == 1
 
 
 def test_a_permutation_comes_back_and_a_collapse_does_not():
