@@ -12,9 +12,23 @@ from cocoscli.commands.running import EXIT_FAILED_ITEMS, default_workers
 
 
 def evaluate(
-    folder: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The output folder of `cocos translate`.")
-    ] = Path("out/translate"),
+    results: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT|INPUTS",
+            help="The output folder of `cocos translate`, or of anything else that makes images; "
+            "or shards and other inputs, which --weights translate on the way.",
+        ),
+    ] = "out/translate",
+    exemplar: Annotated[
+        str | None,
+        typer.Option(
+            "--exemplar",
+            metavar="DIR|FILE",
+            show_default="of the run, or stored in the shards",
+            help="Exemplars: of INPUTS as in `cocos translate`; of other images, by their stems.",
+        ),
+    ] = None,
     real: Annotated[
         Path | None,
         typer.Option(
@@ -76,9 +90,23 @@ def evaluate(
         typer.Option(
             "--weights",
             metavar="FILE",
-            help="The weights that translated: measures their correspondence too.",
+            show_default="for shards the newest run's that fit, or bundled",
+            help="The weights that translated, or are to: measures their correspondence too.",
         ),
     ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            "--points",
+            metavar="FILE",
+            help="Points of inputs and exemplars that show the same, for PCK; as in `correspond`.",
+        ),
+    ] = None,
+    pairs: o.Pairs = "cycle",
+    layout: o.LayoutName = None,
+    size: o.Size = None,
+    match_size: o.MatchSize = None,
+    precision: o.Precision = "auto",
     features: Annotated[
         str,
         typer.Option(
@@ -101,7 +129,7 @@ def evaluate(
         typer.Option(
             "--output",
             metavar="DIR",
-            show_default="OUT",
+            show_default="OUT, or out/evaluate for INPUTS",
             help="Folder for evaluation.json and evaluation.html.",
         ),
     ] = None,
@@ -125,18 +153,29 @@ def evaluate(
     from cocoscli.engine.evaluation.page import write_page
     from cocoscli.engine.evaluation.report import JSON, compare, read_report, write_report
     from cocoscli.engine.evaluation.sources import Named
+    from cocoscli.engine.evaluation.subject import find_subject
+    from cocoscli.engine.plan import PairOptions
     from cocoscli.errors import UsageError
 
     if layout_of not in (None, "paper"):
         raise UsageError(f"--table {layout_of}: expected paper.")
     other = read_report(against) if against else None
     place = resolve_device(device)
+    subject = find_subject(
+        results,
+        PairOptions(
+            inputs=results, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
+            size=size, match_size=match_size, seed=seed, device=device, precision=precision,
+            batch_size=1, dry_run=dry_run,
+        ),
+        Named(real=real, labels=labels, exemplar_labels=exemplar_labels, truth=truth),
+        place,
+    )  # fmt: skip
     evaluation = Evaluation(
-        folder,
+        subject,
         Options(
-            named=Named(real=real, labels=labels, exemplar_labels=exemplar_labels, truth=truth),
-            weights=weights, features=features, inception=inception, baselines=baselines,
-            limit=limit, seed=seed,
+            weights=weights, points=points, features=features, inception=inception,
+            baselines=baselines, limit=limit, seed=seed,
             batch_size=batch_size or default_batch_size(place, *SET_SIZE),
             workers=default_workers() if workers is None else workers,
         ),
@@ -153,9 +192,9 @@ def evaluate(
         report["against"] = {"output": str(against), "differences": compare(report, other, seed)}
     for words in report["notes"]:
         console.warn(words)
-    target = output or folder
+    target = output or subject.folder or Path("out/evaluate")
     write_report(target, report)
-    page = write_page(target, report, evaluation.reader)
+    page = write_page(target, report, evaluation.numbers, evaluation.pair)
     _say(report, json, beside_paper=layout_of == "paper")
     console.note(f"{report['images']} images; {target / JSON}, {page}")
     if report["left_out"]:

@@ -149,7 +149,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         raise UsageError(f"--via {options.via}: expected one of {', '.join(VIA)}.")
     if not Path(options.exemplar).exists():
         find_exemplars(options.exemplar, LAYOUTS["edges"])  # says so before weights are read
-    weights = _weights(options, device, defaults)
+    weights = find_weights(options, device, defaults)
     model = weights.model
     kind = model.condition.kind
     layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
@@ -221,9 +221,11 @@ def fitting_batch(
     return batch_size, check_memory(model, seen, batch_size, device, draws=draws)
 
 
-def _weights(
+def find_weights(
     options: PairOptions, device: torch.device, defaults: list[tuple[str, str, str]]
 ) -> Weights:
+    """Those given, or of the newest run that fits, or bundled; a default is added to `defaults`.
+    Raises CocosError."""
     if options.weights is not None:
         return load_weights(options.weights, device)
     kind, channels = _seen(options)

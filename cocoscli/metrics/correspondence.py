@@ -59,7 +59,7 @@ def top_class(planes: Tensor) -> Tensor:
 
 
 def compare_labels(warped: Tensor, exemplar: Tensor, truth: Tensor, classes: int) -> LabelTransfer:
-    """Warped ids (B,h,w) against the input's own; `exemplar` (B,H',W') holds those of its whole map.
+    """Warped ids (B,h,w) against the input's own; `exemplar` (B,H',W') are those of its whole map.
 
     Counted are the cells where the input has a label. mIoU is a pair's mean over background and the
     classes that the exemplar's map and the input's share: one that the warp loses counts as 0.

@@ -39,11 +39,15 @@ FIGURES = {
         "Labels", "higher", "cells whose class the exemplar's warped map tells"
     ),
     "label_miou": Figure("mIoU", "higher", "overlap of the exemplar's warped map, mean of classes"),
+    "pck_05": Figure("PCK@0.05", "higher", "points matched within 0.05 of the exemplar's side"),
+    "pck_10": Figure("PCK@0.1", "higher", "points matched within 0.1 of the exemplar's side"),
     "cycle_l1": Figure("Cycle", "lower", "L1 of the exemplar warped there and back"),
     "psnr": Figure("PSNR", "higher", "decibels, against the truth"),
     "ssim": Figure("SSIM", "higher", "against the truth"),
     "truth_distance": Figure("VGG distance", "lower", "to the truth"),
 }  # fmt: skip
+PCK = {"pck_05": 0.05, "pck_10": 0.1}
+"""How far a match may lie off, as a share of the exemplar's longer side."""
 SETS = {
     "fid": Figure("FID", "lower", "Inception's features of all results and all real photos"),
     "frechet_vgg": Figure(

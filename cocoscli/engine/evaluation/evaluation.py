@@ -1,4 +1,4 @@
-"""One evaluation of an output folder: the passes over results and photos, and its report."""
+"""One evaluation: the passes over results and photos, and its report."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from cocoscli.data.images import is_image
+from cocoscli.data.points import read_points
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.batch import Decode, Loaded
 from cocoscli.engine.evaluation.inception import load_inception
-from cocoscli.engine.evaluation.items import PhotoReader, ResultReader, read_run
+from cocoscli.engine.evaluation.inputs import FolderInputs, NoInputs
+from cocoscli.engine.evaluation.items import Pair, PhotoReader, ResultReader
 from cocoscli.engine.evaluation.judge import BASELINES, RESULT, Judge
 from cocoscli.engine.evaluation.matching import Matcher, check_weights
 from cocoscli.engine.evaluation.report import Report, check_comparable, finite, summarise
@@ -30,12 +32,13 @@ from cocoscli.engine.evaluation.sets import (
     inception_extractor,
     vgg_extractor,
 )
-from cocoscli.engine.evaluation.sources import FolderInputs, Named, Sources, find_sources
+from cocoscli.engine.evaluation.sources import Sources
+from cocoscli.engine.evaluation.subject import Subject
 from cocoscli.engine.features import Features, resolve_features
 from cocoscli.engine.models import load_weights
 from cocoscli.engine.parallel import cut, read_in_order
-from cocoscli.errors import CocosError
-from cocoscli.metrics.quality import FIGURES
+from cocoscli.errors import BadInput, CocosError, UsageError
+from cocoscli.metrics.quality import FIGURES, PCK
 
 ENOUGH = 2048
 """Images below which a Frechet distance is mostly the smallness of the sets."""
@@ -44,11 +47,12 @@ FILTER = "bicubic, antialiased"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What to evaluate, and how."""
+    """How to evaluate."""
 
-    named: Named
     weights: Path | None = None
     """Those that translated, to measure their correspondence."""
+    points: Path | None = None
+    """Points of inputs and exemplars that show the same."""
     features: str | None = None
     inception: Path | None = None
     baselines: bool = False
@@ -59,17 +63,16 @@ class Options:
 
 
 class Evaluation:
-    """Results in progress; `steps` does the work, `report` says what it found."""
+    """Pairs in progress; `steps` does the work, `report` says what it found."""
 
-    def __init__(self, folder: Path, options: Options, device: torch.device) -> None:
-        """Read what the folder holds, cheap checks first. Raises CocosError."""
-        self.folder, self.options, self.device = folder, options, device
-        rows, self.settings = read_run(folder)
-        self.rows = rows[: options.limit]
-        self.sources = find_sources(self.settings, options.named)
+    def __init__(self, subject: Subject, options: Options, device: torch.device) -> None:
+        """Read what is named, cheap checks first. Raises CocosError."""
+        self.subject, self.options, self.device = subject, options, device
+        self.rows, self.settings = subject.rows[: options.limit], subject.settings
+        self.sources = subject.sources
         self.matcher = self._matcher()
         self.reader = ResultReader(
-            folder,
+            subject.folder,
             self.rows,
             self.sources,
             options.seed,
@@ -94,6 +97,11 @@ class Evaluation:
     def __len__(self) -> int:
         """Images that are read: results and real photos."""
         return len(self.reader) + len(self.photos)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Of the pairs, by key."""
+        return {str(row["key"]): k for k, row in enumerate(self.rows)}
 
     @property
     def named_features(self) -> dict[str, str]:
@@ -124,8 +132,8 @@ class Evaluation:
             yield from (None for _ in batch)
         if len(self.faults) == len(self.rows):
             raise CocosError(
-                f"{shown(self.folder)}: none of its {len(self.rows)} results can be compared; the "
-                f"first: {self.faults[0]}",
+                f"{shown(self.subject.name)}: none of its {len(self.rows)} results can be compared;"
+                f" the first: {self.faults[0]}",
                 "Give the files back, or translate again.",
             )
         sliced = chosen([Path(name).stem for name in self.photos.names], count, self.options.seed)
@@ -164,13 +172,31 @@ class Evaluation:
         self.lacking[what] += 1
         self.first.setdefault(what, fault)
 
+    def pair(self, k: int) -> Pair:
+        """Pair k as it was measured, drawn where its result is nowhere else. Raises BadInput."""
+        pair = self.reader.load(k)
+        if pair.image is None:
+            self.judge.draw([pair])
+        return pair
+
     def _matcher(self) -> Matcher | None:
         """The network that translated, where it is given. Raises CocosError."""
-        if self.options.weights is None:
+        weights, options = self.subject.weights, self.options
+        if weights is None and options.weights is not None:
+            weights = load_weights(options.weights, self.device)
+            check_weights(weights, str(self.settings["weights"]))
+        if weights is None:
+            if options.points is not None:
+                raise UsageError("--points needs --weights.", "Give the weights that translated.")
             return None
-        weights = load_weights(self.options.weights, self.device)
-        check_weights(weights, str(self.settings.get("weights")))
-        return Matcher(weights, self.sources, self.device)
+        try:
+            points = read_points(options.points) if options.points is not None else None
+        except BadInput as error:
+            raise CocosError(error.message, error.hint) from None
+        return Matcher.of(
+            weights, self.sources, self.settings, points, self.device,
+            draws=self.subject.folder is None, compares=options.baselines,
+        )  # fmt: skip
 
     def _extractor(self) -> tuple[Extractor, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""
@@ -194,7 +220,7 @@ class Evaluation:
             self._column(RESULT, "diversity")[done] = [self.judge.diversity.figure(k) for k in done]
         counted = len(self.rows) - len(self.faults)
         return {
-            "output": str(self.folder),
+            "output": self.subject.name,
             "inputs": str(self.settings["inputs"]),
             "images": counted,
             "real_images": self.real.moments.count,
@@ -203,11 +229,11 @@ class Evaluation:
             "features": self.named_features,
             "set_features": self.extractor_facts,
             "resize": FILTER,
-            "format": str(self.settings.get("format")),
+            "format": str(self.settings.get("format", "not stored")),
             "real_formats": _formats(self.photos.names),
             "translation": {n: self.settings.get(n) for n in ("weights", "pairs", "size")},
             "seed": self.options.seed,
-            "rows": {name: self._row(name) for name in self.values if self.values[name]},
+            "rows": {n: self._row(n) for n in self.values if n in self.sets or self.values[n]},
             "classes": [
                 {"id": id, "name": self.sources.class_names.get(id, f"class {id}"), **figures}
                 for id, figures in self.judge.classes.means().items()
@@ -221,6 +247,9 @@ class Evaluation:
             figure: summarise(figure, self.values[name][figure][kept])
             for figure in FIGURES if figure in self.values[name]
         }  # fmt: skip
+        for figure in PCK.keys() & columns.keys():
+            share, points = (self.values[name][what][kept] for what in (figure, "points"))
+            columns[figure]["pooled"] = finite(np.nansum(share * points) / max(points.sum(), 1))
         if name in self.sets and self.real.moments.count:
             columns |= compare_sets(self.sets[name], self.real)
         return columns
@@ -248,6 +277,8 @@ def _real_photos(sources: Sources, rows: Sequence[dict[str, Any]]) -> PhotoReade
     if sources.real is not None:
         names = sorted(str(path) for path in walk_files(sources.real) if is_image(path))
         return PhotoReader(names)
+    if isinstance(sources.inputs, NoInputs):
+        return PhotoReader(())
     keys = sorted({str(row["input"]) for row in rows})
     if isinstance(sources.inputs, FolderInputs):
         keys = [key for key in keys if sources.inputs.photo_path(key) is not None]

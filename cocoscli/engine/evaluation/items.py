@@ -17,9 +17,8 @@ from cocoscli.data.wording import shown
 from cocoscli.engine.evaluation.matching import MatchInput, MatchReader
 from cocoscli.engine.evaluation.sources import Sources
 from cocoscli.engine.files import safe_name
-from cocoscli.engine.manifest import DONE, MANIFEST, digest, latest_rows
-from cocoscli.engine.output import RUN, OutputFolder
-from cocoscli.errors import BadInput, CocosError
+from cocoscli.engine.manifest import digest
+from cocoscli.errors import BadInput
 
 Row = dict[str, Any]
 SET_SIZE = (256, 256)
@@ -35,9 +34,11 @@ class Pair:
     """A result, and what it is compared with at its own size; None where that is not known."""
 
     k: int
-    image: np.ndarray
-    """(H,W,3) uint8, as all photos."""
-    exemplar: np.ndarray
+    size: Size
+    """(width, height) of the result."""
+    image: np.ndarray | None
+    """(H,W,3) uint8, as all photos; None until the network has drawn it."""
+    exemplar: np.ndarray | None
     other: np.ndarray | None
     """The exemplar of another pair."""
     photo: np.ndarray | None
@@ -50,12 +51,19 @@ class Pair:
     lacking: tuple[tuple[str, str], ...] = ()
     """What could not be read, and why."""
 
+    @property
+    def result(self) -> np.ndarray:
+        """The image, once there is one."""
+        assert self.image is not None
+        return self.image
+
 
 @dataclass(frozen=True)
 class ResultReader:
-    """Decodes the results of a run."""
+    """Decodes the results of a run, or what they are to be drawn from."""
 
-    folder: Path
+    folder: Path | None
+    """Where they are; None: they are not drawn yet."""
     rows: Sequence[Row]
     sources: Sources
     seed: int = 0
@@ -65,60 +73,73 @@ class ResultReader:
         return len(self.rows)
 
     def load(self, k: int) -> Pair:
-        """Result k. Raises BadInput where it, or its exemplar, cannot be read."""
+        """Result k. Raises BadInput where it, its exemplar or what it is drawn from cannot be
+        read."""
         row = self.rows[k]
-        image = self.result(row)
-        size = (image.shape[1], image.shape[0])
-        key, exemplar = str(row["input"]), str(row["exemplar"])
+        key, exemplar = str(row["input"]), row["exemplar"]
+        image = None if self.folder is None else read_result(self.folder, row)
         lacking: list[tuple[str, str]] = []
+        match = self._match(key, exemplar, lacking)
+        if image is not None:
+            size = (image.shape[1], image.shape[0])
+        else:
+            assert match is not None
+            size = match.size
 
         def tried(
-            what: str, read: Callable[[str, Size], np.ndarray | None], name: str
+            what: str, read: Callable[[str, Size], np.ndarray | None], name: str | None
         ) -> np.ndarray | None:
             try:
-                return read(name, size)
+                return None if name is None else read(name, size)
             except BadInput as error:
                 lacking.append((what, error.message))
                 return None
 
-        match = None
-        if self.matches is not None:
-            try:
-                match = self.matches.read(key, exemplar, size)
-            except BadInput as error:
-                lacking.append(("what the pair is matched by", error.message))
-        other = self.other(k)
+        sources = self.sources
         return Pair(
-            k, image,
-            exemplar=self.sources.exemplar(exemplar, size),
-            other=None
-            if other is None
-            else tried("another pair's exemplar", self.sources.exemplar, other),
-            photo=tried("the input's real photo", self.sources.photo, key),
-            truth=tried("the truth", self.sources.true_image, key),
-            labels=tried("the input's label map", self.sources.input_labels, key),
-            exemplar_labels=tried("the exemplar's label map", self.sources.exemplar_ids, exemplar),
+            k, size, image,
+            exemplar=None if exemplar is None else sources.exemplar(exemplar, size),
+            other=tried("another pair's exemplar", sources.exemplar, self.other(k)),
+            photo=tried("the input's real photo", sources.photo, key),
+            truth=tried("the truth", sources.true_image, key),
+            labels=tried("the input's label map", sources.input_labels, key),
+            exemplar_labels=tried("the exemplar's label map", sources.exemplar_ids, exemplar),
             match=match,
             lacking=tuple(lacking),
         )  # fmt: skip
 
-    def result(self, row: Row) -> np.ndarray:
-        """The image (H,W,3) uint8 that a run has written. Raises BadInput."""
-        name = str(row["output"])
-        if not row.get("shard"):
-            return read_photo(self.folder / safe_name(name))
-        member = name.rpartition("/")[2]
-        data = _member(self.folder / safe_name(str(row["shard"])), name)
-        return read_photo(Path(member), data=data)
+    def _match(
+        self, key: str, exemplar: str | None, lacking: list[tuple[str, str]]
+    ) -> MatchInput | None:
+        """What a pair is matched by; where results are at hand it may lack."""
+        if self.matches is None or exemplar is None:
+            return None
+        try:
+            return self.matches.read(key, exemplar)
+        except BadInput as error:
+            if self.folder is None:
+                raise
+            lacking.append(("what the pair is matched by", error.message))
+            return None
 
     def other(self, k: int) -> str | None:
-        """Another row's exemplar, drawn by the seed; None where all have the same."""
+        """Another row's exemplar, drawn by the seed; None where there is no other."""
         own = self.rows[k]["exemplar"]
         rng = np.random.default_rng([self.seed, digest(str(self.rows[k]["key"]))])
         for at in rng.integers(0, len(self.rows), TRIES):
-            if (name := self.rows[int(at)]["exemplar"]) != own:
-                return str(name)
+            if (name := self.rows[int(at)]["exemplar"]) not in (own, None):
+                return None if own is None else str(name)
         return None
+
+
+def read_result(folder: Path, row: Row) -> np.ndarray:
+    """The image (H,W,3) uint8 that a run has written. Raises BadInput."""
+    name = str(row["output"])
+    if not row.get("shard"):
+        return read_photo(folder / safe_name(name))
+    member = name.rpartition("/")[2]
+    data = _member(folder / safe_name(str(row["shard"])), name)
+    return read_photo(Path(member), data=data)
 
 
 def _member(shard: Path, output: str) -> bytes:
@@ -137,25 +158,6 @@ def _samples(shard: Path) -> tuple[ShardList, dict[str, int]]:
     """The samples of a shard, and their numbers by key."""
     samples = ShardList([shard])
     return samples, {samples.sample_key(i): i for i in range(len(samples))}
-
-
-def read_run(folder: Path) -> tuple[list[Row], dict[str, Any]]:
-    """The finished rows of an output folder of `cocos translate`, sorted by input, and its
-    settings. Raises CocosError."""
-    wanted = "Give the --output of a run of `cocos translate`."
-    for name in (MANIFEST, RUN):
-        if not os.path.isfile(folder / name):
-            raise CocosError(f"{shown(folder)}: no {name} in it.", wanted)
-    settings = OutputFolder(folder).settings()
-    if settings.get("command") != "translate":
-        raise CocosError(
-            f"{shown(folder)}: made by `cocos {settings.get('command')}`; expected translations.",
-            wanted,
-        )
-    rows = [row for row in latest_rows(folder) if row.get("status") == DONE]
-    if not rows:
-        raise CocosError(f"{shown(folder)}: no finished result in its manifest.", wanted)
-    return sorted(rows, key=lambda row: (row["input"], row["key"])), settings
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cocoscli.data.planes import expand
 from cocoscli.engine.evaluation.items import Pair
-from cocoscli.engine.evaluation.matching import Matcher
+from cocoscli.engine.evaluation.matching import Matched, Matcher
 from cocoscli.engine.tensors import photo_tensor, to_uint8
 from cocoscli.metrics.baselines import class_colours, colour_transfer
 from cocoscli.metrics.correspondence import copy_score, unmoved_transfer
@@ -57,8 +57,9 @@ def groups(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Pairs that can be computed together: of one size, and with the same things known."""
     found: dict[tuple, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        known = (pair.other, pair.photo, pair.truth, pair.labels, pair.exemplar_labels, pair.match)
-        found[(pair.image.shape, *(x is None for x in known))].append(pair)
+        known = (pair.exemplar, pair.other, pair.photo, pair.truth, pair.labels,
+                 pair.exemplar_labels, pair.match)  # fmt: skip
+        found[(pair.size, *(x is None for x in known))].append(pair)
     return list(found.values())
 
 
@@ -148,18 +149,22 @@ class Judge:
             yield from self._measure(group)
 
     def _measure(self, pairs: list[Pair]) -> Iterator[Measured]:
-        exemplar = self._tensor([pair.exemplar for pair in pairs])
+        matched = self.draw(pairs)
+        exemplar = self._photos([pair.exemplar for pair in pairs])
         other = self._photos([pair.other for pair in pairs])
         truth = self._photos([pair.truth for pair in pairs])
         maps = None if pairs[0].labels is None else Maps.of(pairs, self.ignore, self.device)
-        seen = self.vgg(exemplar, LAYERS) if maps and maps.exemplar_labels is not None else None
+        seen = None
+        if maps and maps.exemplar_labels is not None and exemplar is not None:
+            seen = self.vgg(exemplar, LAYERS)
         compared = self._compared(pairs, seen, maps)
         true = None if truth is None else self.vgg(truth, LAYERS)
         numbers = [pair.k for pair in pairs]
-        matched, unmatched = self._matched(pairs)
-        for row, images in self._rows(pairs, exemplar, maps, unmatched):
+        of_match = {RESULT: joined([one.figures for one in matched]),
+                    UNMOVED: joined([one.unmoved for one in matched])}  # fmt: skip
+        for row, images in self._rows(pairs, exemplar, maps, matched):
             pixels = self._tensor(list(images))
-            figures: Figures = dict(matched) if row == RESULT else {}
+            figures: Figures = dict(of_match.get(row, {}))
             activations = None
             if row == UNMOVED and seen:
                 activations = seen
@@ -170,9 +175,9 @@ class Judge:
                 figures |= compared.figures(own)
                 if row == RESULT:
                     compared.note(own, self.classes, maps.ids)
-            if row == UNMOVED and maps and "label_miou" in matched:
+            if row == UNMOVED and maps and "label_miou" in of_match[RESULT]:
                 figures |= maps.unmoved()
-            if other is not None:
+            if exemplar is not None and other is not None:
                 figures["copy_score"] = copy_score(pixels, exemplar, other)
             if true and activations:
                 figures |= _against_truth(images, [p.truth for p in pairs])  # type: ignore[misc]
@@ -182,10 +187,14 @@ class Judge:
             yield Measured(row, numbers, images, figures)
 
     def _rows(
-        self, pairs: list[Pair], exemplar: Tensor, maps: Maps | None, unmatched: list[np.ndarray]
+        self,
+        pairs: list[Pair],
+        exemplar: Tensor | None,
+        maps: Maps | None,
+        matched: list[Matched],
     ) -> Iterator[tuple[str, np.ndarray]]:
-        yield RESULT, np.stack([pair.image for pair in pairs])
-        if not self.baselines:
+        yield RESULT, np.stack([pair.result for pair in pairs])
+        if not self.baselines or exemplar is None:
             return
         if maps and maps.exemplar_labels is not None:
             filled = class_colours(maps.labels, exemplar, maps.exemplar_labels, len(maps.ids))
@@ -193,21 +202,20 @@ class Judge:
         if pairs[0].photo is not None:
             moved = [colour_transfer(p.photo, p.exemplar) for p in pairs]  # type: ignore[arg-type]
             yield TRANSFER, np.stack(moved)
+        unmatched = [one.unmatched for one in matched if one.unmatched is not None]
         if unmatched:
             yield UNMATCHED, np.stack(unmatched)
-        yield UNMOVED, np.stack([pair.exemplar for pair in pairs])
+        yield UNMOVED, np.stack([pair.exemplar for pair in pairs])  # type: ignore[misc]
 
-    def _matched(self, pairs: list[Pair]) -> tuple[Figures, list[np.ndarray]]:
-        """Figures of the matches, and translations by the mean colour of the exemplars alone."""
+    @torch.inference_mode()
+    def draw(self, pairs: list[Pair]) -> list[Matched]:
+        """What the network makes of the pairs; those without an image take the one it draws."""
         if self.matcher is None or pairs[0].match is None:
-            return {}, []
-        found = [
-            self.matcher.measure(pair.match, (pair.image.shape[1], pair.image.shape[0]))
-            for pair in pairs if pair.match is not None
-        ]  # fmt: skip
-        names = found[0][0]
-        figures = {name: torch.cat([one[name] for one, _ in found]) for name in names}
-        return figures, [image for _, image in found]
+            return []
+        matched = [self.matcher.measure(pair.match) for pair in pairs if pair.match is not None]
+        for pair, one in zip(pairs, matched, strict=True):
+            pair.image = one.image if pair.image is None else pair.image
+        return matched
 
     def _compared(
         self, pairs: list[Pair], seen: Mapping[str, Tensor] | None, maps: Maps | None
@@ -227,6 +235,12 @@ class Judge:
 
     def _tensor(self, photos: list[np.ndarray]) -> Tensor:
         return photo_tensor(torch.from_numpy(np.stack(photos)), self.device)
+
+
+def joined(figures: Sequence[Figures]) -> Figures:
+    """Figures of pairs, each (1,), as one of all: (B,) by name."""
+    names = figures[0] if figures else ()
+    return {name: torch.cat([one[name] for one in figures]) for name in names}
 
 
 @dataclass(frozen=True)

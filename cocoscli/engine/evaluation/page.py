@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from cocoscli.data.conditions import preview
 from cocoscli.data.encoding import thumbnail
-from cocoscli.engine.evaluation.items import Pair, ResultReader
+from cocoscli.engine.evaluation.items import Pair
 from cocoscli.engine.evaluation.report import Report, facts, number, table
 from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, write_inside
 from cocoscli.engine.gallery import mark_of
@@ -19,6 +20,7 @@ from cocoscli.errors import BadInput
 from cocoscli.metrics.quality import FIGURES
 from cocoscli.report import readable, render_page, write_whole
 
+Load = Callable[[int], Pair]
 PAGE = "evaluation.html"
 PICTURES = f"{PRIVATE}/evaluation"
 ENDS = 6
@@ -27,8 +29,11 @@ LISTED = 10_000
 """Pairs whose figures the page lists."""
 
 
-def write_page(folder: Path, report: Report, reader: ResultReader) -> Path:
-    """Write the page, and the pictures that it shows, into a folder. Raises CocosError."""
+def write_page(folder: Path, report: Report, pairs: Mapping[str, int], load: Load) -> Path:
+    """Write the page, and the pictures that it shows, into a folder. Raises CocosError.
+
+    `pairs` are their numbers by key, which `load` reads.
+    """
     names = [name for name in FIGURES if name in report["rows"]["results"]]
     items = report["items"]
     ends = {name: _ends(items, name) for name in names}
@@ -42,7 +47,7 @@ def write_page(folder: Path, report: Report, reader: ResultReader) -> Path:
              "words": FIGURES[name].words, "ends": ends[name], **report["rows"]["results"][name]}
             for name in names
         ],
-        "items": [[readable(item["key"]), readable(str(item["exemplar"])),
+        "items": [[readable(item["key"]), readable(item["exemplar"] or "-"),
                    *(item[name] for name in names)] for item in items[:LISTED]],
         "classes": _classes(report, names),
         "notes": list(map(readable, report["notes"])),
@@ -50,8 +55,10 @@ def write_page(folder: Path, report: Report, reader: ResultReader) -> Path:
     try:
         (folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder / PICTURES, ignore_errors=True)  # of an earlier page
-        numbers = {row["key"]: k for k, row in enumerate(reader.rows)}
-        data["pictures"] = {i: _pictures(folder, reader, numbers[items[i]["key"]]) for i in shown}
+        data["pictures"] = {
+            i: _pictures(folder, items[i]["key"], partial(load, pairs[items[i]["key"]]))
+            for i in shown
+        }
         title = f"cocos evaluate {report['output']}"
         write_whole(folder / PAGE, render_page("evaluate.html", title, facts(report), data))
     except OSError as error:
@@ -79,12 +86,12 @@ def _classes(report: Report, names: list[str]) -> dict[str, Any]:
     return {"heads": ["id", "class", "images", *(FIGURES[n].title for n in known)], "rows": rows}
 
 
-def _pictures(folder: Path, reader: ResultReader, k: int) -> list[list[str]]:
+def _pictures(folder: Path, key: str, load: Callable[[], Pair]) -> list[list[str]]:
     """(address, what it shows) of what there is of a pair, written as previews."""
-    mark = mark_of(str(reader.rows[k]["key"]))
+    mark = mark_of(key)
     written = []
     try:
-        pair = reader.load(k)
+        pair = load()
     except BadInput:
         return []
     for what, pixels in _views(pair):
@@ -97,8 +104,9 @@ def _pictures(folder: Path, reader: ResultReader, k: int) -> list[list[str]]:
 def _views(pair: Pair) -> Iterator[tuple[str, np.ndarray]]:
     if pair.labels is not None:
         yield "input", preview(pair.labels[None], "labels")
-    yield "exemplar", pair.exemplar
-    yield "result", pair.image
+    if pair.exemplar is not None:
+        yield "exemplar", pair.exemplar
+    yield "result", pair.result
     if pair.photo is not None:
         yield "photo of the input", pair.photo
     if pair.truth is not None:

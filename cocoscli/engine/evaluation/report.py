@@ -17,7 +17,7 @@ from cocoscli.engine.files import storage_error
 from cocoscli.errors import CocosError
 from cocoscli.metrics import paper
 from cocoscli.metrics.bootstrap import paired_difference
-from cocoscli.metrics.quality import FIGURES, SETS
+from cocoscli.metrics.quality import FIGURES, PCK, SETS
 from cocoscli.metrics.summary import Mean, worst_end
 from cocoscli.report import write_whole
 
@@ -115,7 +115,11 @@ def _column(items: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
 
 def facts(report: Report) -> dict[str, str]:
     """How the figures were measured, in words."""
+    result = report["rows"][RESULT]
+    pooled = (f"{result[n]['pooled']:.3f} within {alpha}" for n, alpha in PCK.items()
+              if n in result and result[n]["pooled"] is not None)  # fmt: skip
     return {
+        **({"points, pooled": words} if (words := ", ".join(pooled)) else {}),
         "pairs by": _extractor(report["features"]),
         "sets by": _extractor(report["set_features"]),
         "images": f"{report['images']} results ({report['format']}), {report['real_images']} real "

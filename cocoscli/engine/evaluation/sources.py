@@ -1,110 +1,42 @@
-"""Where the label maps and photos are that an output folder's results are compared with."""
+"""Where the label maps and photos are that results are compared with."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from cocoscli.data.colors import ColorTable, read_color_table
-from cocoscli.data.conditions import CONDITIONS, GLASSES
-from cocoscli.data.images import IMAGE_SUFFIXES, Size, read_labels, read_photo
-from cocoscli.data.inputs import ShardInputs, open_shards
+from cocoscli.data.conditions import CONDITIONS
+from cocoscli.data.images import (
+    IMAGE_SUFFIXES,
+    Size,
+    fitted,
+    read_labels,
+    read_photo,
+)
+from cocoscli.data.inputs import open_shards
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.layouts.layout import Layout
-from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import is_shards
 from cocoscli.data.walking import find_stem
 from cocoscli.data.wording import shown
-from cocoscli.engine.items import find_condition, find_exemplars
+from cocoscli.engine.evaluation.inputs import (
+    Exemplars,
+    FolderExemplars,
+    FolderInputs,
+    Inputs,
+    NoInputs,
+    SampleInputs,
+    StoredExemplars,
+)
+from cocoscli.engine.items import find_exemplars
 from cocoscli.engine.plan import content_name
 from cocoscli.errors import BadInput, CocosError
-
-MAX_CLASSES = 65536
-
-
-class Inputs(Protocol):
-    """What is known of the inputs of a run, by their keys."""
-
-    def labels(self, key: str, size: Size) -> np.ndarray | None:
-        """(H,W) class ids; None where this kind of input has none. Raises BadInput."""
-        ...
-
-    def photo(self, key: str, size: Size) -> np.ndarray | None:
-        """(H,W,3) uint8; None where there is none. Raises BadInput."""
-        ...
-
-    def condition(self, reader: ConditionReader, key: str, size: Size) -> np.ndarray:
-        """The condition array (P,H,W) as a network takes it. Raises BadInput."""
-        ...
-
-
-@dataclass(frozen=True)
-class FolderInputs:
-    """Inputs that are files below a root."""
-
-    root: Path
-    layout: Layout
-    colors: ColorTable | None
-
-    def labels(self, key: str, size: Size) -> np.ndarray | None:
-        return read_ids(self.layout, self.root / key, size, self.colors)
-
-    def photo(self, key: str, size: Size) -> np.ndarray | None:
-        path = self.photo_path(key)
-        return None if path is None else read_photo(path, size)
-
-    def condition(self, reader: ConditionReader, key: str, size: Size) -> np.ndarray:
-        return reader.read(self.root / key, size)
-
-    def photo_path(self, key: str) -> Path | None:
-        """The photo of an input; None where there is none."""
-        return self.layout.photo(self.root / key)
-
-
-@dataclass(frozen=True)
-class SampleInputs:
-    """Inputs that are samples of prepared shards."""
-
-    shards: ShardInputs
-    places: dict[str, int]
-    layout: Layout
-
-    def labels(self, key: str, size: Size) -> np.ndarray | None:
-        if not CONDITIONS[self.layout.kind].is_labels:
-            return None
-        reader = ConditionReader(self.layout, MAX_CLASSES, None)
-        return flat_ids(self.shards.condition(self._place(key), reader, size))
-
-    def photo(self, key: str, size: Size) -> np.ndarray | None:
-        return self.shards.photo(self._place(key), size)
-
-    def condition(self, reader: ConditionReader, key: str, size: Size) -> np.ndarray:
-        return self.shards.condition(self._place(key), reader, size)
-
-    def _place(self, key: str) -> int:
-        if key not in self.places:
-            raise BadInput(f"{shown(key)}: not among the samples of {self.shards.root}.")
-        return self.places[key]
-
-
-def flat_ids(condition: np.ndarray) -> np.ndarray:
-    """A condition array of label maps (P,H,W) -> (H,W) ids, glasses over what is beneath."""
-    if len(condition) == 1:
-        return condition[0]
-    return np.where(condition[1] > 0, GLASSES, condition[0])
-
-
-def read_ids(
-    layout: Layout, item: Path, size: Size, colors: ColorTable | None
-) -> np.ndarray | None:
-    """The class ids (H,W) of an item; None where the layout has no label maps. Raises BadInput."""
-    if not CONDITIONS[layout.kind].is_labels:
-        return None
-    return flat_ids(layout.read(item, size, colors))
 
 
 @dataclass(frozen=True)
@@ -112,9 +44,8 @@ class Sources:
     """Reads what the results of one run are compared with."""
 
     inputs: Inputs
+    exemplars: Exemplars
     layout: Layout
-    exemplar_root: Path
-    exemplar_condition: Path | None
     colors: ColorTable | None
     class_names: dict[int, str]
     ignore: int | None
@@ -136,23 +67,11 @@ class Sources:
         """(H,W) ids of an exemplar's label map; None where the run has none. Raises BadInput."""
         if self.exemplar_labels is not None:
             return read_labels(_found(self.exemplar_labels, name, "label map"), size, self.colors)
-        if not CONDITIONS[self.layout.kind].is_labels:
-            return None
-        photo = self.exemplar_root / name
-        item = self.layout.item_for_photo(photo, self.exemplar_condition, self.exemplar_root)
-        if item is None:
-            raise BadInput(f"{shown(photo)}: no label map of this exemplar.")
-        return read_ids(self.layout, item, size, self.colors)
-
-    def exemplar_condition_of(self, reader: ConditionReader, name: str, size: Size) -> np.ndarray:
-        """An exemplar's condition array (P,H,W) as a network takes it. Raises BadInput."""
-        photo, root = self.exemplar_root / name, self.exemplar_root
-        given = self.exemplar_condition
-        return reader.read(find_condition(self.layout, photo, root, given, "exemplar"), size)
+        return self.exemplars.labels(name, size)
 
     def exemplar(self, name: str, size: Size) -> np.ndarray:
         """(H,W,3) uint8. Raises BadInput."""
-        return read_photo(self.exemplar_root / name, size)
+        return np.array(fitted(self.exemplars.photo(name), size))
 
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         """The real photo of an input; None where the run has none. Raises BadInput."""
@@ -194,9 +113,8 @@ class Named:
                 raise CocosError(f"--{flag} {shown(path)}: no such folder.", "Give a folder.")
 
 
-def find_sources(settings: dict[str, Any], named: Named) -> Sources:
-    """From the settings of a run of `cocos translate`. Raises CocosError."""
-    named.check()
+def find_sources(settings: Mapping[str, Any], named: Named) -> Sources:
+    """From the settings of a run over pairs, done or to be done. Raises CocosError."""
     root = Path(settings["inputs"])
     layout = LAYOUTS.get(settings["layout"])
     if layout is None:
@@ -205,24 +123,58 @@ def find_sources(settings: dict[str, Any], named: Named) -> Sources:
     colors = read_color_table(Path(table)) if table else None
     if os.path.isdir(root) and not is_shards(str(root)):
         layout = layout.at(root)
-    exemplar_root, _ = find_exemplars(settings["exemplar"], layout)
-    given, ignore = settings.get("exemplar_condition"), settings.get("ignore_label", 255)
+    inputs = _inputs(root, layout, colors)
+    return _sources(
+        inputs, _exemplars(settings, layout, inputs, colors), layout, colors, named,
+        layout.class_names(_dataset(root)), settings.get("ignore_label", 255),
+    )  # fmt: skip
+
+
+def plain_sources(
+    exemplar: str | None, named: Named
+) -> tuple[Sources, Callable[[str], str | None]]:
+    """For results that nothing is known of but what the user named, and which exemplar, of a
+    folder by its stem, a result has. Raises CocosError."""
+    root, names = find_exemplars(exemplar, LAYOUTS["edges"]) if exemplar else (Path(), ())
+    found = FolderExemplars(root, LAYOUTS["edges"], None, None)
+    by_stem = {os.path.splitext(name)[0]: name for name in names}
+    alone = names[0] if exemplar and os.path.isfile(exemplar) else None
+
+    def exemplar_of(result: str) -> str | None:
+        return alone or by_stem.get(os.path.splitext(result)[0])
+
+    return _sources(NoInputs(), found, LAYOUTS["labels"], None, named, {}, 255), exemplar_of
+
+
+def _sources(
+    inputs: Inputs,
+    exemplars: Exemplars,
+    layout: Layout,
+    colors: ColorTable | None,
+    named: Named,
+    class_names: dict[int, str],
+    ignore: int,
+) -> Sources:
     exemplar_labels = named.exemplar_labels
     if exemplar_labels is None and not CONDITIONS[layout.kind].is_labels:
         exemplar_labels = named.labels
     return Sources(
-        inputs=_inputs(root, layout, colors),
-        layout=layout,
-        exemplar_root=exemplar_root,
-        exemplar_condition=Path(given) if given else None,
-        colors=colors,
-        class_names=layout.class_names(_dataset(root)),
-        ignore=None if ignore < 0 else ignore,
-        real=named.real,
-        labels=named.labels,
-        exemplar_labels=exemplar_labels,
-        truth=named.truth,
-    )
+        inputs=inputs, exemplars=exemplars, layout=layout, colors=colors, class_names=class_names,
+        ignore=None if ignore < 0 else ignore, real=named.real, labels=named.labels,
+        exemplar_labels=exemplar_labels, truth=named.truth,
+    )  # fmt: skip
+
+
+def _exemplars(
+    settings: Mapping[str, Any], layout: Layout, inputs: Inputs, colors: ColorTable | None
+) -> Exemplars:
+    """Photos of a folder, or where the settings name none the samples' own."""
+    if not settings["exemplar"]:
+        assert isinstance(inputs, SampleInputs)
+        return StoredExemplars(inputs)
+    root, _ = find_exemplars(settings["exemplar"], layout)
+    given = settings.get("exemplar_condition")
+    return FolderExemplars(root, layout, Path(given) if given else None, colors)
 
 
 def _inputs(root: Path, layout: Layout, colors: ColorTable | None) -> Inputs:

@@ -17,7 +17,7 @@ CPU = torch.device("cpu")
 def pair(k: int = 0, labels: list | None = None, exemplar: list | None = None) -> Pair:
     maps = [None if ids is None else np.array(ids, np.uint8) for ids in (labels, exemplar)]
     image = np.zeros((2, 2, 3), np.uint8)
-    return Pair(k, image, image, None, None, None, maps[0], maps[1])
+    return Pair(k, (2, 2), image, image, None, None, None, maps[0], maps[1])
 
 
 def test_classes_are_numbered_anew_with_background_first():

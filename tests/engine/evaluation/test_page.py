@@ -11,10 +11,11 @@ from pages import HOSTILE, Page, opened
 from PIL import Image
 
 from cocoscli.data.layouts import LAYOUTS
+from cocoscli.engine.evaluation.inputs import FolderExemplars, FolderInputs
 from cocoscli.engine.evaluation.items import ResultReader
 from cocoscli.engine.evaluation.page import ENDS, write_page
 from cocoscli.engine.evaluation.report import summarise
-from cocoscli.engine.evaluation.sources import FolderInputs, Sources
+from cocoscli.engine.evaluation.sources import Sources
 
 COUNT = 30
 
@@ -29,10 +30,9 @@ def page(tmp_path: Path) -> Path:
         key = f"{n:02d}{HOSTILE.replace('/', '-')}"
         Image.fromarray(np.full((16, 16, 3), n, np.uint8)).save(tmp_path / f"{key}.png")
         rows.append({"key": key, "input": key, "exemplar": "e.png", "output": f"{key}.png"})
-    sources = Sources(
-        FolderInputs(tmp_path, LAYOUTS["edges"], None), LAYOUTS["edges"], tmp_path / "photos",
-        None, None, {}, None,
-    )  # fmt: skip
+    edges = LAYOUTS["edges"]
+    exemplars = FolderExemplars(tmp_path / "photos", edges, None, None)
+    sources = Sources(FolderInputs(tmp_path, edges, None), exemplars, edges, None, {}, None)
     values = np.arange(COUNT) / 100
     report = {
         "output": "out", "inputs": "in", "images": COUNT, "real_images": 0, "format": "png",
@@ -43,7 +43,12 @@ def page(tmp_path: Path) -> Path:
         "classes": [{"id": 3, "name": "sky", "images": 5, "style_colour": 0.5}],
         "items": [{**row, "copy_score": v} for row, v in zip(rows, values.tolist(), strict=True)],
     }  # fmt: skip
-    return write_page(tmp_path, report, ResultReader(tmp_path, rows, sources))
+    return write_page(
+        tmp_path,
+        report,
+        {str(row["key"]): k for k, row in enumerate(rows)},
+        ResultReader(tmp_path, rows, sources).load,
+    )
 
 
 def test_the_ends_are_the_worst_and_the_best_pairs(page):
