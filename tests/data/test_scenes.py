@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cocoscli.data.points import read_points
 from cocoscli.data.scenes import (
     CLASSES,
+    ELSEWHERE,
     PALETTE,
     Layout,
     Style,
@@ -193,6 +195,24 @@ def test_write_scenes_writes_what_it_says(tmp_path):
         assert np.array_equal(np.asarray(picture.convert("RGB")), PALETTE[expected.labels])
         assert np.array_equal(np.asarray(Image.open(truth)), expected.image)
     assert Image.open(files.exemplars[1]).size == Image.open(files.exemplar_masks[1]).size
+
+
+def test_points_that_two_scenes_share_show_the_same(tmp_path):
+    files = write_scenes(tmp_path, 2, 2, size=128, seed=3)
+    known = read_points(files.points)
+    first, second = scene(3, 3, 128), scene(ELSEWHERE + 3, 3, 128)
+    ours, theirs = (known.of(p.name, (128, 128)) for p in (files.masks[0], files.exemplars[0]))
+    shared = set(ours.names) & set(theirs.names)
+    assert len(shared) > 20 and len(set(ours.names)) == len(ours.names)
+    there = dict(zip(theirs.names, theirs.xy, strict=True))
+    exact = correspondence(first, second)
+    apart = [
+        np.abs(exact[round(y), round(x)] - there[name]).max()
+        for name, (x, y) in zip(ours.names, ours.xy, strict=True)
+        if name in shared
+    ]
+    # Points lie between pixels, and an object may be drawn twice as large in the other scene.
+    assert np.nanmedian(apart) < 1 and np.isfinite(apart).mean() > 0.9
 
 
 def test_write_scenes_without_truth(tmp_path):

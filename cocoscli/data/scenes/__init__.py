@@ -63,6 +63,8 @@ PALETTE: NDArray[np.uint8] = np.array(
 )
 
 Size = int | tuple[int, int]
+LANDMARKS = (np.linspace(-0.9, 0.9, 7), np.linspace(0.05, 0.95, 7))
+"""u and v of the points that `landmarks` looks for on an object."""
 ELSEWHERE = 100_000  # from the layout seeds of masks to those of exemplars
 MIRRORED = (Label.SKY, Label.MOUNTAIN, Label.HILL)
 GROUND = (Label.GRASS, Label.PATH)
@@ -158,6 +160,29 @@ def correspondence(first: Scene, second: Scene) -> NDArray[np.float32]:
     return found
 
 
+def landmarks(layout: Layout, seen: Coordinates) -> dict[str, tuple[float, float]]:
+    """Points on a layout's objects, by names that are the same in every layout.
+
+    x and y in pixels, centres at integers; those that are hidden or outside of the frame are left
+    out, as is what no other scene has. A name says object, place in it and class.
+    """
+    height, width = seen.labels.shape
+    found = {}
+    u, v = (part.ravel() for part in np.meshgrid(*LANDMARKS))
+    for item in layout.items:
+        if item.kind in UNMATCHED:
+            continue
+        x, y = (np.broadcast_to(part, u.shape) for part in item.point(u, v, width / height))
+        x, y = x * width - 0.5, y * height - 0.5
+        for n, (column, row) in enumerate(zip(np.rint(x), np.rint(y), strict=True)):
+            inside = 0 <= column < width and 0 <= row < height
+            at = int(row), int(column)
+            if inside and seen.instance[at] == item.slot:
+                name = f"{item.slot}.{n}.{seen.labels[at]}"
+                found[name] = (float(x[n]), float(y[n]))
+    return found
+
+
 def _extent(size: Size) -> tuple[int, int]:
     """Width and height in pixels."""
     return (size, size) if isinstance(size, int) else size
@@ -250,6 +275,8 @@ class SceneFiles:
     exemplars: tuple[Path, ...]
     exemplar_masks: tuple[Path, ...]
     truth: tuple[Path, ...]
+    points: Path
+    """Points of masks and exemplars that show the same."""
 
 
 def write_dataset(folder: Path, count: int, *, size: int = 128, seed: int = 0) -> Path:
@@ -302,20 +329,37 @@ def write_scenes(
     masks/scene-0000.png ... hold class ids with PALETTE; exemplars/exemplar-0000.png ... show
     other layouts, each in its own style, with their masks under exemplar_masks/ by the same
     names; truth/ holds mask i in the style of exemplar i mod `exemplars` by the name of the mask,
-    unless `truth` is False or there are no exemplars.
+    unless `truth` is False or there are no exemplars. points.csv has the `landmarks` of both.
     """
-    files: dict[str, list[Path]] = {part.name: [] for part in fields(SceneFiles)}
+    files: dict[str, list[Path]] = {
+        part.name: [] for part in fields(SceneFiles) if part.name != "points"
+    }
+    known: dict[str, dict[str, tuple[float, float]]] = {}
     styles = [Style.sample(seed + k) for k in range(exemplars)]
     for k, style in enumerate(styles):
         scene, name = render(Layout.sample(seed + ELSEWHERE + k), style, size), f"exemplar-{k:04d}"
+        known[name] = landmarks(scene.layout, scene.coordinates)
         files["exemplars"].append(save_image(scene.image, folder / f"exemplars/{name}.png"))
         files["exemplar_masks"].append(
             save_mask(scene.labels, folder / f"exemplar_masks/{name}.png")
         )
     for k in range(masks):
         layout, name = Layout.sample(seed + k), mask_name(k)
-        files["masks"].append(save_mask(trace(layout, size).labels, folder / "masks" / name))
+        seen = trace(layout, size)
+        known[name] = landmarks(layout, seen)
+        files["masks"].append(save_mask(seen.labels, folder / "masks" / name))
         if truth and styles:
             image = render(layout, styles[k % exemplars], size).image
             files["truth"].append(save_image(image, folder / "truth" / name))
-    return SceneFiles(**{part: tuple(paths) for part, paths in files.items()})
+    points = _save_points(known, folder / "points.csv")
+    return SceneFiles(points=points, **{part: tuple(paths) for part, paths in files.items()})
+
+
+def _save_points(known: dict[str, dict[str, tuple[float, float]]], path: Path) -> Path:
+    rows = (
+        f"{key},{name},{x:.2f},{y:.2f}"
+        for key, points in known.items()
+        for name, (x, y) in points.items()
+    )
+    path.write_text("\n".join(["key,name,x,y", *rows, ""]))
+    return path
