@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ Size = tuple[int, int]
 os.environ["OMP_NUM_THREADS"] = "1"  # for the commands that tests start
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell's background job
     signal.signal(signal.SIGINT, signal.default_int_handler)
+CACHES = tempfile.TemporaryDirectory(prefix="cocos-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHES.name  # not the user's own
 torch.set_num_threads(1)  # many small operations: a team of threads only gets in the way
 
 

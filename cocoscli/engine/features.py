@@ -38,6 +38,11 @@ class Features:
     warning: str = ""
     """What the user must be told."""
 
+    @property
+    def identity(self) -> str:
+        """What no other network has: its file's hash, or the name of what has no file."""
+        return self.sha256 or self.name
+
 
 @dataclass(frozen=True)
 class LossFeatures:

@@ -9,9 +9,10 @@ Letters: B batch, K classes, C channels, H W image, h w feature map, n = h*w.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from cocosnet.features import Vgg
 from torch import Tensor
@@ -22,6 +23,8 @@ CONTENT = ("relu3_2", "relu4_2", "relu5_2")
 COLOUR, TEXTURE = "relu1_2", "relu2_2"
 """The layers of style relevance."""
 LAYERS = (COLOUR, TEXTURE, *CONTENT)
+WIDTHS = (64, 128, 256, 512, 512)
+"""Their channels."""
 BACKGROUND = 0
 
 
@@ -76,6 +79,21 @@ class ClassFeatures:
         """From a network's activations (B,C,h,w) by layer and label maps (B,H,W)."""
         means = {name: class_means(x, labels, classes) for name, x in features.items()}
         return ClassFeatures(class_areas(labels, classes), means)
+
+    def pack(self, b: int) -> np.ndarray:
+        """The means of image b, layer after layer, of the k classes that it has: (k,1472)."""
+        there = self.areas[b] > 0
+        return torch.cat([self.means[name][b, there] for name in LAYERS], dim=1).cpu().numpy()
+
+    @staticmethod
+    def unpack(packed: Sequence[np.ndarray], labels: Tensor, classes: int) -> ClassFeatures:
+        """From what `pack` made of images, flat, with their label maps (B,H,W)."""
+        areas = class_areas(labels, classes)
+        means = torch.zeros(len(packed), classes, sum(WIDTHS))
+        for rows, known, values in zip(means, areas.cpu() > 0, packed, strict=True):
+            rows[known] = torch.from_numpy(values).view(-1, sum(WIDTHS))
+        layers = means.to(labels.device).split(WIDTHS, dim=2)
+        return ClassFeatures(areas, dict(zip(LAYERS, layers, strict=True)))
 
 
 def describe(vgg: Vgg, image: Tensor, labels: Tensor, classes: int) -> ClassFeatures:

@@ -30,9 +30,11 @@ from cocoscli.engine.evaluation.sets import (
     chosen,
     compare_sets,
     inception_extractor,
+    remembering,
     vgg_extractor,
 )
 from cocoscli.engine.evaluation.sources import Sources
+from cocoscli.engine.evaluation.store import FeatureStore, default_path
 from cocoscli.engine.evaluation.subject import Subject
 from cocoscli.engine.features import Features, resolve_features
 from cocoscli.engine.models import load_weights
@@ -81,10 +83,11 @@ class Evaluation:
         self.photos = _real_photos(self.sources, self.rows)
         self.features: Features = resolve_features(options.features, device)
         self.notes: list[str] = [self.features.warning] if self.features.warning else []
+        self.store = FeatureStore(default_path())
         self.extractor, self.extractor_facts = self._extractor()
         self.judge = Judge(
-            self.features.module, device, self.sources.ignore, options.baselines,
-            [str(row["input"]) for row in self.rows], self.matcher,
+            self.features, device, self.sources.ignore, options.baselines,
+            [str(row["input"]) for row in self.rows], self.matcher, self.store,
         )  # fmt: skip
         self.sets: dict[str, ImageSet] = {}
         self.real = ImageSet(self.extractor, options.seed)
@@ -144,6 +147,7 @@ class Evaluation:
                 else:
                     self._lack("a real photo of the set", x.fault)
                 yield
+        self.store.save()
 
     def _read(self, reader: Any) -> Iterator[list[Loaded[Any]]]:
         batches = cut(range(len(reader)), self.options.batch_size)
@@ -200,18 +204,19 @@ class Evaluation:
 
     def _extractor(self) -> tuple[Extractor, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""
-        own = self.named_features
+        vgg = vgg_extractor(self.features.module, self.device)
         if not self.photos.names:
-            return vgg_extractor(self.features.module, self.device), own
+            return vgg, self.named_features
         try:
             inception = load_inception(self.options.inception, self.device)
         except CocosError as error:
             self.notes.append(
                 f"{error} The Frechet distance is on VGG's features instead, and not called FID."
             )
-            return vgg_extractor(self.features.module, self.device), own
+            return remembering(vgg, self.features.identity, self.store), self.named_features
         facts = {"name": inception.name, "sha256": inception.sha256}
-        return inception_extractor(inception, self.device), facts
+        extractor = inception_extractor(inception, self.device)
+        return remembering(extractor, inception.sha256, self.store), facts
 
     def report(self) -> Report:
         """All figures, with how they were measured."""

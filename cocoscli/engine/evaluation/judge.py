@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from cocosnet.features import Vgg
 from torch import Tensor
 
 from cocoscli.data.planes import expand
 from cocoscli.engine.evaluation.items import Pair
 from cocoscli.engine.evaluation.matching import Matched, Matcher
+from cocoscli.engine.evaluation.store import FeatureStore, mark_of
+from cocoscli.engine.features import Features
 from cocoscli.engine.tensors import photo_tensor, to_uint8
 from cocoscli.metrics.baselines import class_colours, colour_transfer
 from cocoscli.metrics.correspondence import copy_score, unmoved_transfer
@@ -129,14 +130,16 @@ class Judge:
 
     def __init__(
         self,
-        vgg: Vgg,
+        features: Features,
         device: torch.device,
         ignore: int | None,
         baselines: bool,
         inputs: list[str],
         matcher: Matcher | None,
+        store: FeatureStore,
     ) -> None:
-        self.vgg, self.device, self.ignore, self.baselines = vgg, device, ignore, baselines
+        self.vgg, self.network, self.store = features.module, features.identity, store
+        self.device, self.ignore, self.baselines = device, ignore, baselines
         self.classes = ClassSums()
         self.diversity = Diversity(inputs)
         self.matcher = matcher
@@ -154,10 +157,7 @@ class Judge:
         other = self._photos([pair.other for pair in pairs])
         truth = self._photos([pair.truth for pair in pairs])
         maps = None if pairs[0].labels is None else Maps.of(pairs, self.ignore, self.device)
-        seen = None
-        if maps and maps.exemplar_labels is not None and exemplar is not None:
-            seen = self.vgg(exemplar, LAYERS)
-        compared = self._compared(pairs, seen, maps)
+        compared = self._compared(pairs, maps)
         true = None if truth is None else self.vgg(truth, LAYERS)
         numbers = [pair.k for pair in pairs]
         of_match = {RESULT: joined([one.figures for one in matched]),
@@ -166,9 +166,7 @@ class Judge:
             pixels = self._tensor(list(images))
             figures: Figures = dict(of_match.get(row, {}))
             activations = None
-            if row == UNMOVED and seen:
-                activations = seen
-            elif maps or true or (row == RESULT and self.diversity.wanted):
+            if maps or true or (row == RESULT and self.diversity.wanted):
                 activations = self.vgg(pixels, LAYERS)
             if maps and activations:
                 own = ClassFeatures.of(activations, maps.labels, len(maps.ids))
@@ -217,17 +215,34 @@ class Judge:
             pair.image = one.image if pair.image is None else pair.image
         return matched
 
-    def _compared(
-        self, pairs: list[Pair], seen: Mapping[str, Tensor] | None, maps: Maps | None
-    ) -> Compared:
-        """`seen` are the exemplars' activations, where their label maps are known."""
-        photo = styled = None
-        if maps and (pixels := self._photos([pair.photo for pair in pairs])) is not None:
-            activations = self.vgg(pixels, LAYERS)
-            photo = ClassFeatures.of(activations, maps.labels, len(maps.ids))
-        if maps and seen and maps.exemplar_labels is not None:
-            styled = ClassFeatures.of(seen, maps.exemplar_labels, len(maps.ids))
-        return Compared(photo, styled)
+    def _compared(self, pairs: list[Pair], maps: Maps | None) -> Compared:
+        if maps is None:
+            return Compared(None, None)
+        classes = len(maps.ids)
+        photo = self._described([(p.photo, p.labels) for p in pairs], maps.labels, classes)
+        if maps.exemplar_labels is None:
+            return Compared(photo, None)
+        both = [(p.exemplar, p.exemplar_labels) for p in pairs]
+        return Compared(photo, self._described(both, maps.exemplar_labels, classes))
+
+    def _described(
+        self,
+        images: list[tuple[np.ndarray | None, np.ndarray | None]],
+        labels: Tensor,
+        classes: int,
+    ) -> ClassFeatures | None:
+        """Photos over their maps, computed where the store has not seen them; None without any."""
+        known = [(photo, ids) for photo, ids in images if photo is not None and ids is not None]
+        if not known:
+            return None
+
+        def compute(new: list[int]) -> list[np.ndarray]:
+            activations = self.vgg(self._tensor([known[n][0] for n in new]), LAYERS)
+            found = ClassFeatures.of(activations, labels[new], classes)
+            return [found.pack(b) for b in range(len(new))]
+
+        marks = [mark_of(self.network, str(self.ignore), *both) for both in known]
+        return ClassFeatures.unpack(self.store.recall(marks, compute), labels, classes)
 
     def _photos(self, photos: list[np.ndarray | None]) -> Tensor | None:
         known = [photo for photo in photos if photo is not None]
