@@ -1,4 +1,4 @@
-"""Features that are kept between runs: found again, the oldest forgotten, a bad file done without."""
+"""Features kept between runs: found again, the oldest forgotten, a bad file done without."""
 
 from __future__ import annotations
 
