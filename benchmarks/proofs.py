@@ -3,12 +3,15 @@
     python benchmarks/proofs.py kill      # SIGKILL at ten random moments, then to the end
     python benchmarks/proofs.py memory    # peak memory of 200 and of 20,000 inputs
     python benchmarks/proofs.py prepare   # all of that of `cocos prepare`, 100,000 items
+    python benchmarks/proofs.py evaluate --features VGG     # memory of 500 and of 10,000 images
 
 Each works in a temporary folder (the first two with a tiny network), prints what it measured as
 JSON, and exits 1 where the proof fails. `prepare` retrieves by layout: its peak memory beside that
 of 2,000 items (which may grow by less than 1 kB an item), the rate of writing in the
 first and the last tenth, and whether a run that was killed ten times, first while it scans and then
-while it writes, ends with the bytes of one that was not.
+while it writes, ends with the bytes of one that was not. `evaluate` compares images of 256 px, of
+which 64 are different, with as many exemplars and real photos, without label maps: what it computes of
+each is a copy score, SWD's patches (4,096 a set) and a share of the Frechet distance.
 """
 
 from __future__ import annotations
@@ -223,12 +226,58 @@ def prove_memory(folder: Path, small: int, large: int) -> tuple[dict, bool]:
     return {**facts, "ratio": round(ratio, 3)}, ratio <= 1.1
 
 
+def make_photos(folder: Path, count: int) -> Path:
+    """`count` photos of 256 px of which 64 are different."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(len(folder.name))
+    for i in range(min(count, 64)):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((256, 256)).save(folder / f"{i:06d}.png")
+    for i in range(64, count):
+        os.link(folder / f"{i % 64:06d}.png", folder / f"{i:06d}.png")
+    return folder
+
+
+def prove_evaluate(folder: Path, features: str, large: int) -> tuple[dict, bool]:
+    os.environ["XDG_CACHE_HOME"] = str(folder / "caches")
+    facts: dict = {}
+    for count in (500, large):
+        theirs, styles, photos = (
+            make_photos(folder / f"{what}-{count}", count) for what in ("results", "style", "real")
+        )
+        seconds, peak = watch(
+            [
+                sys.executable,
+                "-m",
+                "cocoscli",
+                "evaluate",
+                str(theirs),
+                "--exemplar",
+                str(styles),
+                "--real",
+                str(photos),
+                "--features",
+                features,
+                "--workers",
+                "1",
+                "--output",
+                str(folder / f"report-{count}"),
+            ]  # fmt: skip
+        )
+        facts[str(count)] = {"peak_mb": round(peak), "images_per_second": round(count / seconds, 1)}
+    ratio = facts[str(large)]["peak_mb"] / facts["500"]["peak_mb"]
+    return {**facts, "ratio": round(ratio, 3)}, ratio <= 1.15
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("proof", choices=("kill", "memory", "prepare"))
+    parser.add_argument("proof", choices=("kill", "memory", "prepare", "evaluate"))
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--items", type=int, default=2000, help="of the kill proof")
-    parser.add_argument("--large", type=int, help="items of memory (20,000) and prepare (100,000)")
+    parser.add_argument(
+        "--large", type=int, help="of memory (20,000), prepare (100,000) and evaluate (10,000)"
+    )
+    parser.add_argument("--features", default="auto", help="of evaluate")
     parser.add_argument("--small", type=int, default=2000, help="items beside those of prepare")
     parser.add_argument("--folder", type=Path, help="for temporary files, instead of the system's")
     args = parser.parse_args()
@@ -241,6 +290,8 @@ def main() -> int:
             facts, good = prove_kill(folder, args.kills, args.items)
         elif args.proof == "memory":
             facts, good = prove_memory(folder, 200, args.large or 20_000)
+        elif args.proof == "evaluate":
+            facts, good = prove_evaluate(folder, args.features, args.large or 10_000)
         else:
             facts, good = prove_prepare(folder, args.small, args.large or 100_000, args.kills)
     print(json.dumps({**facts, "passed": good}, indent=1))
