@@ -10,8 +10,8 @@ JSON, and exits 1 where the proof fails. `prepare` retrieves by layout: its peak
 of 2,000 items (which may grow by less than 1 kB an item), the rate of writing in the
 first and the last tenth, and whether a run that was killed ten times, first while it scans and then
 while it writes, ends with the bytes of one that was not. `evaluate` compares images of 256 px, of
-which 64 are different, with as many exemplars and real photos, without label maps: what it computes of
-each is a copy score, SWD's patches (4,096 a set) and a share of the Frechet distance.
+which 64 are different, with as many exemplars and real photos, without label maps: what it computes
+of each is a copy score, SWD's patches (4,096 a set) and a share of the Frechet distance.
 """
 
 from __future__ import annotations
@@ -245,25 +245,10 @@ def prove_evaluate(folder: Path, features: str, large: int) -> tuple[dict, bool]
         theirs, styles, photos = (
             make_photos(folder / f"{what}-{count}", count) for what in ("results", "style", "real")
         )
-        seconds, peak = watch(
-            [
-                sys.executable,
-                "-m",
-                "cocoscli",
-                "evaluate",
-                str(theirs),
-                "--exemplar",
-                str(styles),
-                "--real",
-                str(photos),
-                "--features",
-                features,
-                "--workers",
-                "1",
-                "--output",
-                str(folder / f"report-{count}"),
-            ]  # fmt: skip
-        )
+        given = {"exemplar": styles, "real": photos, "features": features, "workers": 1,
+                 "output": folder / f"report-{count}"}  # fmt: skip
+        options = [str(x) for name, value in given.items() for x in (f"--{name}", value)]
+        seconds, peak = watch([sys.executable, "-m", "cocoscli", "evaluate", str(theirs), *options])
         facts[str(count)] = {"peak_mb": round(peak), "images_per_second": round(count / seconds, 1)}
     ratio = facts[str(large)]["peak_mb"] / facts["500"]["peak_mb"]
     return {**facts, "ratio": round(ratio, 3)}, ratio <= 1.15
