@@ -17,6 +17,7 @@ from cocoscli.commands.correspond import correspond
 from cocoscli.commands.demo import demo
 from cocoscli.commands.edit import edit
 from cocoscli.commands.evaluate import evaluate
+from cocoscli.commands.makeup import makeup
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.recipes import recipes
 from cocoscli.commands.train import train
@@ -61,6 +62,7 @@ app.command()(train)
 app.command()(translate)
 app.command()(correspond)
 app.command()(edit)
+app.command()(makeup)
 app.command()(evaluate)
 app.command()(recipes)
 app.command()(demo)

@@ -31,16 +31,22 @@ def encode_image(pixels: np.ndarray, format: str, quality: int = 95) -> bytes:
     return encode_photo(Image.fromarray(pixels), format, quality)
 
 
-def encode_photo(image: Image.Image, format: str, quality: int = 95) -> bytes:
-    """The same of an image of mode RGB."""
+def encode_photo(
+    image: Image.Image, format: str, quality: int = 95, profile: bytes | None = None
+) -> bytes:
+    """The same of an image of mode RGB, or (not as jpg) RGBA; `profile`: its own, if not sRGB's."""
     buffer = io.BytesIO()
+    profile = profile or srgb_profile()
     if format == "png":
-        image.save(buffer, "PNG", compress_level=4, icc_profile=srgb_profile())
+        image.save(buffer, "PNG", compress_level=4, icc_profile=profile)
     elif format == "webp":
+        # `exact` keeps the colours of what is transparent.
         lossless = quality == 100
-        image.save(buffer, "WEBP", quality=quality, lossless=lossless, icc_profile=srgb_profile())
+        image.save(
+            buffer, "WEBP", quality=quality, lossless=lossless, exact=True, icc_profile=profile
+        )
     else:
-        image.save(buffer, "JPEG", quality=quality, subsampling=0, icc_profile=srgb_profile())
+        image.save(buffer, "JPEG", quality=quality, subsampling=0, icc_profile=profile)
     return buffer.getvalue()
 
 

@@ -45,11 +45,14 @@ __all__ = [
     "MAX_PIXELS",
     "ColorTable",
     "Size",
+    "alpha_of",
     "check_aspect",
     "fitted",
     "image_size",
     "is_image",
+    "opaque_srgb",
     "open_photo",
+    "open_upright",
     "read_bytes",
     "read_color_table",
     "read_labels",
@@ -145,9 +148,7 @@ def fitted(
 
 def open_photo(path: Path, data: bytes | None = None) -> Image.Image:
     """A photo at its own size as `read_photo` has it, in Pillow's hands: of mode RGB."""
-    with _opened(path, data) as image:
-        image.load()
-        turn = _TURN.get(_orientation(image))
+    image = open_upright(path, data)
     try:
         rgb = _to_srgb(image)
     except (ValueError, OSError) as error:
@@ -156,10 +157,16 @@ def open_photo(path: Path, data: bytes | None = None) -> Image.Image:
             f"({one_line(error)}); expected 8-bit or 16-bit grey, RGB or CMYK.",
             "Save it as an 8-bit RGB PNG or JPEG.",
         ) from error
-    if turn is not None:
-        rgb = rgb.transpose(turn)
     rgb.info = {}  # a comment or a profile of the file would be written with it again
     return rgb
+
+
+def open_upright(path: Path, data: bytes | None = None) -> Image.Image:
+    """An image as its file has it, of any mode, turned upright. Raises BadInput."""
+    with _opened(path, data) as image:
+        image.load()
+        turn = _TURN.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def read_labels(
@@ -271,20 +278,32 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB through the file's ICC profile; raises ValueError for one without meaning."""
-    profile = image.info.get("icc_profile")
-    if image.mode.startswith("I"):
-        image = Image.fromarray(((_uint16(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
-    base = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
-    rgb = _apply_profile(image if image.mode == base else image.convert(base), profile)
+    """Any mode to RGB through the file's ICC profile, transparency composited onto white; raises
+    ValueError for a mode without meaning."""
+    rgb, alpha = opaque_srgb(image), alpha_of(image)
     if alpha is None:
         return rgb
     white = Image.new("RGB", rgb.size, "white")
     white.paste(rgb, mask=alpha)
     return white
+
+
+def alpha_of(image: Image.Image) -> Image.Image | None:
+    """The transparency of an image, of mode L; None where it has none, and of 16-bit greys."""
+    if image.mode.startswith("I") or not image.has_transparency_data:
+        return None
+    return image.convert("RGBA").getchannel("A")
+
+
+def opaque_srgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB through the file's ICC profile, as if nothing were transparent."""
+    profile = image.info.get("icc_profile")
+    if image.mode.startswith("I"):
+        image = Image.fromarray(((_uint16(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    base = {"1": "L", "L": "L", "LA": "L", "La": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
+    return _apply_profile(image if image.mode == base else image.convert(base), profile)
 
 
 def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:

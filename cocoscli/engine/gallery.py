@@ -49,6 +49,10 @@ EDIT = (
     Column("mask", "mask"),
     Column("edited mask", "edited"),
 )
+MAKEUP = (
+    Column("before", "before"),
+    Column("makeup", "layer"),
+)
 
 
 def write_page(

@@ -26,6 +26,8 @@ from cocoscli.errors import CocosError, UsageError
 
 RUNS = Path("runs")
 """Where training runs lie that were given no other place."""
+FACE_RECIPES = ("faces", "celebahq")
+"""What recipes for faces are called at the start."""
 WEIGHTS = "weights.safetensors"
 """The network that a run has come to, in its folder."""
 
@@ -60,6 +62,18 @@ def newest_weights(kind: str | None, channels: int | None) -> Path | None:
 def bundled_weights(kind: str | None, channels: int | None) -> Path | None:
     """The weights shipped for conditions of a kind (and so many planes); None where none are."""
     return _first_fitting(_bundled(), kind, channels)
+
+
+def face_weights() -> Path | None:
+    """The newest training run's weights that match faces by photos alone, as their provenance says,
+    else the bundled ones; None where there are none."""
+    for path in [*(r / WEIGHTS for r in reversed(numbered_runs())), *_bundled()]:
+        with suppress(cocosnet.WeightsError):
+            header = cocosnet.read_header(path)
+            recipe = str(header.provenance.get("recipe", ""))
+            if recipe.startswith(FACE_RECIPES) and not header.config.needs_exemplar_input:
+                return path
+    return None
 
 
 def bundled_conditions() -> list[str]:
