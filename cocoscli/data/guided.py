@@ -41,8 +41,10 @@ class Guided:
         """The values (H,W,D) at xy (H,W,2) in pixels of the small map, where the large photo is
         (H,W,3) uint8."""
         x, y = np.moveaxis(places.astype(np.float32), -1, 0)
-        how = {"interpolation": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-        slope, offset = (cv2.remap(part, x, y, **how) for part in (self.slope, self.offset))
+        slope, offset = (
+            cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            for part in (self.slope, self.offset)
+        )
         shape = *places.shape[:2], -1
         return slope.reshape(shape) * brightness(photo)[..., None] + offset.reshape(shape)
 

@@ -22,7 +22,9 @@ SMOOTH = 1 / 128
 target's own."""
 SHIFT = 0.03
 """How far, as a share of the longer side, the portrait without makeup may lie off."""
-AGREES = 0.5
+COMPARED = 512
+"""Pixels of the longer side at which two portraits are compared."""
+AGREES = 0.6
 """How well two portraits of one person agree, at least; other people reach 0.3."""
 
 
@@ -94,8 +96,9 @@ def computed(before: np.ndarray, after: np.ndarray, blend: str) -> np.ndarray:
         cv2.GaussianBlur(x.astype(np.float32) / 255, (0, 0), sigma) for x in (before, after)
     )
     change = np.abs(new - old).max(axis=-1)
-    noise = max(2 / 255, 3 * float(np.median(change)))
+    noise = max(4 / 255, 6 * float(np.median(change)))
     share = ((change - noise) / noise).clip(0, 1)
+    share = cv2.morphologyEx(share, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     share = cv2.GaussianBlur(share, (0, 0), sigma)[..., None]
     share[share < LEAST] = 0
     return np.concatenate([solved(old, new, blend) * share, share], axis=-1)
@@ -123,25 +126,43 @@ def relative(
 
 
 def aligned(bare: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, float]:
-    """`bare` shifted onto `source`, both (H,W,3) uint8 of one size, and how well they agree then.
+    """`bare` moved and turned a little onto `source`, both (H,W,3) uint8 of one size, and how well
+    they agree then: the correlation of their fine structure, -1..1.
 
-    The agreement is the correlation of their fine structure, -1..1.
+    Where no small movement makes them agree, it stays where it is.
     """
     fine = _fine(bare), _fine(source)
-    window = cv2.createHanningWindow(fine[0].shape[::-1], cv2.CV_32F)
-    (x, y), _ = cv2.phaseCorrelate(*fine, window)
-    limit = SHIFT * max(bare.shape[:2])
-    if np.hypot(x, y) > limit:
-        x = y = 0.0
-    move = np.array([[1, 0, x], [0, 1, y]], np.float32)
+    scale = max(bare.shape) / max(fine[0].shape)
+    move = np.eye(2, 3, dtype=np.float32)
+    stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4)
+    try:
+        agreement, move = cv2.findTransformECC(
+            fine[1],
+            fine[0],
+            move,
+            cv2.MOTION_EUCLIDEAN,
+            stop,
+            np.full_like(fine[0], 1, np.uint8),
+            5,
+        )
+    except cv2.error:  # it did not converge
+        return bare, float(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1])
+    move[:, 2] *= scale
     size = bare.shape[1], bare.shape[0]
-    how = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_REPLICATE}
-    moved = cv2.warpAffine(bare, move, size, **how)
-    return moved, float(np.corrcoef(_fine(moved).ravel(), fine[1].ravel())[0, 1])
+    moved = cv2.warpAffine(
+        bare, move, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    far = np.hypot(*move[:, 2]) > SHIFT * max(bare.shape)
+    return moved, -1.0 if far else float(agreement)
 
 
 def _fine(photo: np.ndarray) -> np.ndarray:
-    """(H,W) float32: brightness without what is coarser than a 32nd of the longer side."""
-    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    """(h,w) float32, at most `COMPARED` a side: brightness without what is coarser than a 32nd of
+    the longer side."""
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    scale = min(1.0, COMPARED / max(grey.shape))
+    grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    grey = grey.astype(np.float32)
     side = max(grey.shape)
     return cv2.GaussianBlur(grey, (0, 0), side / 512) - cv2.GaussianBlur(grey, (0, 0), side / 32)

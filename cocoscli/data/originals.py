@@ -50,10 +50,10 @@ class Original:
         if scale >= 1:
             return self
         size = max(1, round(scale * self.size[0])), max(1, round(scale * self.size[1]))
-        pixels, alpha = (
-            None if x is None else cv2.resize(x, size, interpolation=cv2.INTER_AREA)
-            for x in (self.pixels, self.alpha)
-        )
+        pixels = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+        alpha = self.alpha
+        if alpha is not None:
+            alpha = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
         return Original(pixels, alpha, self.profile)
 
     @cached_property
@@ -68,8 +68,8 @@ class Original:
         if self.profile is None:
             return None
         own = ImageCms.ImageCmsProfile(io.BytesIO(self.profile))
-        ends = (own, _SRGB) if there else (_SRGB, own)
-        return ImageCms.buildTransform(*ends, "RGB", "RGB")
+        first, last = (own, _SRGB) if there else (_SRGB, own)
+        return ImageCms.buildTransform(first, last, "RGB", "RGB")
 
 
 def read_original(path: Path) -> Original:

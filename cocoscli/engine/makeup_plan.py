@@ -106,19 +106,17 @@ def source_files(options: MakeupOptions) -> list[SourceFiles]:
         raise UsageError("no source.", "Give --source PORTRAIT, the one that wears the makeup.")
     if options.layers and options.bares:
         raise UsageError("--layer and --bare: the makeup is given twice.", "Give one of them.")
-    given = {
-        "--layer": options.layers, "--bare": options.bares, "--parts": options.parts,
-        "--regions": options.regions,
-    }  # fmt: skip
+    files = {"--layer": options.layers, "--bare": options.bares, "--parts": options.parts}
+    given: dict[str, Sequence[object]] = {**files, "--regions": options.regions}
     for flag, values in given.items():
         if len(values) not in (0, count):
             raise UsageError(
                 f"{flag} is given {len(values)} times, --source {count} times.",
                 f"Give each source its {flag}, in the same order, or none.",
             )
-    for flag, paths in {"--source": options.sources, **given}.items():
+    for flag, paths in {"--source": options.sources, **files}.items():
         for path in paths:
-            if flag != "--regions" and not os.path.isfile(path):
+            if not os.path.isfile(path):
                 raise CocosError(f"{flag} {shown(str(path))}: no such file.")
     return [
         SourceFiles(
