@@ -136,7 +136,7 @@ def aligned(bare: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, float]:
     move = np.eye(2, 3, dtype=np.float32)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4)
     try:
-        agreement, move = cv2.findTransformECC(
+        agreement, found = cv2.findTransformECC(
             fine[1],
             fine[0],
             move,
@@ -147,6 +147,7 @@ def aligned(bare: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, float]:
         )
     except cv2.error:  # it did not converge
         return bare, float(np.corrcoef(fine[0].ravel(), fine[1].ravel())[0, 1])
+    move = np.asarray(found, np.float32)
     move[:, 2] *= scale
     size = bare.shape[1], bare.shape[0]
     moved = cv2.warpAffine(
