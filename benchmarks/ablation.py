@@ -1,0 +1,267 @@
+"""The paper's ablations (Table 4; Figures 9, 18, 19): one term or choice taken out, all else equal.
+
+    python benchmarks/ablation.py scenes OUT --shards SHARDS --features VGG
+    python benchmarks/ablation.py facades OUT --shards SHARDS --features VGG --dataset cmp_facades
+
+Trains every variant for the same number of steps (`cocos train --set ...`), translates held-out
+pairs with it and measures them; then OUT/table.md and OUT/panels.jpg. Run again, it goes on where
+it stopped and redoes nothing. Two seeds of the full network tell how far chance alone goes.
+SHARDS are prepared from 64 px (`--generate 1000 --size 64 --format png`) or 72 px (`--size 72`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from cocosnet.features import Vgg, load_features
+from PIL import Image, ImageDraw
+
+from cocoscli.data.scenes import mask_name, render, save_image, write_scenes
+from cocoscli.data.scenes.layout import Layout
+from cocoscli.data.scenes.style import Style
+from cocoscli.engine.evaluation.items import ResultReader, read_run
+from cocoscli.engine.evaluation.judge import CLASS_COLOURS, RESULT, UNMOVED, Judge
+from cocoscli.engine.evaluation.matching import Matcher
+from cocoscli.engine.evaluation.sources import Named, find_sources
+from cocoscli.engine.gallery import thumb_name
+from cocoscli.engine.models import load_weights
+from cocoscli.engine.parallel import cut
+from cocoscli.metrics.quality import FIGURES
+from cocoscli.metrics.summary import Mean
+
+SIDE = 64
+BATCH = 8
+HELD_OUT = 50_000
+"""The first seed of the held-out scenes; those of the shards count from 0."""
+SHOWN = (0, 5)
+"""The pairs that panels show."""
+
+BASE = (
+    'model.preset="celebahq-mask"', "model.mask_mix=false", "model.width=8", "model.hidden=16",
+    "model.match_kernel=1", f"condition.size={SIDE}", "losses.reg=1", "optimiser.lr=5e-4",
+    "optimiser.beta2=0.9", "optimiser.eps=1e-3", "schedule.ema=0.98",
+)  # fmt: skip
+"""The full network: the release's form without exemplar masks, small; spatial normalisation is
+defined for descriptors of one cell only."""
+
+
+class Variant(NamedTuple):
+    """What is trained."""
+
+    title: str
+    change: str = ""
+    """The one key that differs from `BASE`."""
+    seed: int = 0
+
+
+VARIANTS = {
+    "full": Variant("full"),
+    "full-again": Variant("full, another seed", seed=1),
+    "no-domain": Variant("without domain (Eq. 9)", "losses.domain=0"),
+    "no-feat": Variant("without feat (Eq. 8)", "losses.feat=0"),
+    "no-perc": Variant("without perc (Eq. 10)", "losses.perc=0"),
+    "no-context": Variant("without context (Eq. 11)", "losses.context=0"),
+    "no-reg": Variant("without reg (Eq. 12)", "losses.reg=0"),
+    "batch-norm": Variant("batch norm (Fig. 18)", 'model.norm="batch"'),
+    "spatial": Variant("spatial normalisation (Fig. 19)", 'model.match_norm="spatial"'),
+}
+TWINS = ("full", "full-again")
+BASELINES = (CLASS_COLOURS, UNMOVED)
+Rows = dict[str, dict[str, float]]
+
+
+class HeldOut(NamedTuple):
+    """Pairs that no training saw."""
+
+    inputs: Path
+    exemplars: Path
+    named: Named
+
+
+def scene_pairs(folder: Path, count: int) -> HeldOut:
+    """Generated scenes: masks, exemplars, the exact translations, and photos in a third style."""
+    write_scenes(folder, count, count, size=SIDE, seed=HELD_OUT)
+    for i in range(count):
+        layout, style = Layout.sample(HELD_OUT + i), Style.sample(HELD_OUT + count + i)
+        save_image(render(layout, style, SIDE).image, folder / "images" / mask_name(i))
+    return HeldOut(folder / "masks", folder / "exemplars", Named(truth=folder / "truth"))
+
+
+def facade_pairs(dataset: Path) -> HeldOut:
+    return HeldOut(dataset / "masks" / "val", dataset / "images" / "test", Named())
+
+
+class Ablation:
+    """The variants of one set of images, each in files of its own below `output`."""
+
+    def __init__(self, args: argparse.Namespace, held_out: HeldOut) -> None:
+        self.args, self.held_out, self.output = args, held_out, args.output
+
+    def measured(self, name: str) -> Rows:
+        """A variant's rows of figures; trained, translated and measured where that is not done."""
+        path = self.output / "figures" / f"{name}.json"
+        if path.exists():
+            found = json.loads(path.read_text("utf-8"))
+            if found["steps"] == self.args.steps:
+                return found["rows"]
+        run, out = self.output / "runs" / name, self.output / "out" / name
+        self.train(VARIANTS[name], run)
+        self.translate(run / "weights.safetensors", out)
+        rows = measure(
+            out,
+            run / "weights.safetensors",
+            load_features(self.args.features),
+            self.held_out.named,
+            baselines=name == TWINS[0],
+        )
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"steps": self.args.steps, "rows": rows}, indent=1) + "\n")
+        return rows
+
+    def train(self, variant: Variant, run: Path) -> None:
+        recipe = self.args.set
+        changes = [*BASE, *self.args.changes, *filter(None, [variant.change])]
+        cocos(
+            "train", "--recipe", recipe, "--data", self.args.shards, "--output", run,
+            *(word for change in changes for word in ("--set", change)),
+            "--init", "none", "--features", self.args.features, "--seed", variant.seed,
+            "--max-steps", self.args.steps, "--max-time", 0, "--save-every", 2,
+            "--val-samples", 16, "--workers", 0, "--precision", self.args.precision,
+        )  # fmt: skip
+
+    def translate(self, weights: Path, out: Path) -> None:
+        cocos(
+            "translate", self.held_out.inputs, "--exemplar", self.held_out.exemplars,
+            "--layout", "labels", "--weights", weights, "--output", out, "--size", SIDE,
+            "--limit", self.args.pairs, "--batch-size", BATCH, "--workers", 0,
+            "--precision", "fp32", "--overwrite",
+        )  # fmt: skip
+
+
+def cocos(*words: object) -> None:
+    """A command, to its end; SystemExit where it fails."""
+    run = subprocess.run([sys.executable, "-m", "cocoscli", *map(str, words)], check=False)
+    if run.returncode:
+        raise SystemExit(f"cocos {words[0]}: exit status {run.returncode}")
+
+
+@torch.inference_mode()
+def measure(out: Path, weights: Path, vgg: Vgg, named: Named, baselines: bool) -> Rows:
+    """The mean figures of the pairs of an output folder, and of `BASELINES` where asked for.
+
+    Those of whole sets are left out: they would say little of pictures of 64 px.
+    """
+    device = torch.device("cpu")
+    results, settings = read_run(out)
+    sources = find_sources(settings, named)
+    matcher = Matcher(load_weights(weights, device), sources, device)
+    reader = ResultReader(out, results, sources, matches=matcher.reader)
+    inputs = [str(row["input"]) for row in results]
+    judge = Judge(vgg, device, sources.ignore, baselines, inputs, matcher)
+    found: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
+    for batch in cut(range(len(reader)), BATCH):
+        for measured in judge.measure([reader.load(k) for k in batch]):
+            for figure, values in measured.figures.items():
+                found[measured.row][figure].append(values)
+    return {
+        row: {figure: Mean.of(torch.cat(parts)).value for figure, parts in found[row].items()}
+        for row in (RESULT, *BASELINES) if row in found
+    }  # fmt: skip
+
+
+def table(rows: dict[str, Rows]) -> str:
+    """Markdown: a line a variant, with a mark where chance (the two full ones) does not reach.
+
+    `+` is better than both by more than they differ, `-` worse.
+    """
+    twins = [rows[name][RESULT] for name in TWINS]
+    names = [figure for figure in FIGURES if figure in twins[0]]
+    heads = [f"{FIGURES[n].title} {'↑' if FIGURES[n].better == 'higher' else '↓'}" for n in names]
+    lines = [["", *heads], ["---"] * (len(heads) + 1)]
+    for name, found in rows.items():
+        own = found[RESULT]
+        marks = ["" if name in TWINS else beyond(n, own[n], [t[n] for t in twins]) for n in names]
+        cells = (f"{number(own[n], n)}{mark}" for n, mark in zip(names, marks, strict=True))
+        lines.append([VARIANTS[name].title, *cells])
+    for row in BASELINES:
+        own = rows[TWINS[0]][row]
+        cells = (number(own[n], n) if n in own else "" for n in names)
+        lines.append([f"*{row}*", *cells])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def beyond(figure: str, value: float, twins: list[float]) -> str:
+    """Whether a figure lies further from both of the twins than they do from each other."""
+    noise = abs(twins[0] - twins[1])
+    above, below = value > max(twins) + noise, value < min(twins) - noise
+    if not (above or below):
+        return ""
+    return " +" if above == (FIGURES[figure].better == "higher") else " -"
+
+
+def number(value: float, figure: str) -> str:
+    return "-" if math.isnan(value) else f"{value:.2f}" if figure == "psnr" else f"{value:.3f}"
+
+
+def panels(output: Path, names: list[str], exemplars: Path) -> Image.Image:
+    """A row a variant: input, exemplar, dense warp and output of the pairs `SHOWN`."""
+    scale, words, gap = 2, 210, 12
+    side = SIDE * scale
+    width = words + len(SHOWN) * (4 * side + gap)
+    sheet = Image.new("RGB", (width, side * len(names)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for y, name in enumerate(names):
+        draw.text((6, y * side + side // 2 - 8), VARIANTS[name].title, "black", font_size=13)
+        out = output / "out" / name
+        results, _ = read_run(out)
+        for x, row in enumerate(results[k] for k in SHOWN):
+            files = (
+                out / thumb_name(row["key"], "input"), exemplars / row["exemplar"],
+                out / thumb_name(row["key"], "warp"), out / row["output"],
+            )  # fmt: skip
+            for i, file in enumerate(files):
+                with Image.open(file) as picture:
+                    cell = picture.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
+                sheet.paste(cell, (words + x * (4 * side + gap) + i * side, y * side))
+    return sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("set", choices=("scenes", "facades"))
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--shards", type=Path, required=True)
+    parser.add_argument("--features", type=Path, required=True, help="VGG-16 or VGG-19")
+    parser.add_argument("--dataset", type=Path, help="the folder of cmp_facades")
+    parser.add_argument("--steps", type=int, default=240, help="of batches of 4")
+    parser.add_argument("--pairs", type=int, default=64, help="held-out pairs")
+    parser.add_argument("--precision", default="bf16", help="of training")
+    args = parser.parse_args()
+    if args.set == "facades" and args.dataset is None:
+        parser.error("facades needs --dataset")
+    args.output.mkdir(parents=True, exist_ok=True)
+    args.changes = () if args.set == "scenes" else ("data.load=72",)
+    held_out = (
+        scene_pairs(args.output / "pairs", args.pairs)
+        if args.set == "scenes"
+        else facade_pairs(args.dataset)
+    )
+    ablation = Ablation(args, held_out)
+    rows = {name: ablation.measured(name) for name in VARIANTS}
+    (args.output / "table.md").write_text(table(rows), "utf-8")
+    panels(args.output, list(VARIANTS), held_out.exemplars).save(
+        args.output / "panels.jpg", quality=85
+    )
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
