@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +22,7 @@ import torch
 from cocosnet.features import Vgg, load_features
 from PIL import Image, ImageDraw
 
+from cocoscli.app import app
 from cocoscli.data.scenes import mask_name, render, save_image, write_scenes
 from cocoscli.data.scenes.layout import Layout
 from cocoscli.data.scenes.style import Style
@@ -34,6 +33,7 @@ from cocoscli.engine.evaluation.sources import Named, find_sources
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.models import load_weights
 from cocoscli.engine.parallel import cut
+from cocoscli.errors import CocosError
 from cocoscli.metrics.quality import FIGURES
 from cocoscli.metrics.summary import Mean
 
@@ -46,7 +46,7 @@ SHOWN = (0, 5)
 
 BASE = (
     'model.preset="celebahq-mask"', "model.mask_mix=false", "model.width=8", "model.hidden=16",
-    "model.match_kernel=1", f"condition.size={SIDE}", "losses.reg=1", "optimiser.lr=5e-4",
+    "model.match_kernel=1", f"condition.size={SIDE}", "losses.reg=1", "losses.warp_self=1000",
     "optimiser.beta2=0.9", "optimiser.eps=1e-3", "schedule.ema=0.98",
 )  # fmt: skip
 """The full network: the release's form without exemplar masks, small; spatial normalisation is
@@ -134,7 +134,7 @@ class Ablation:
             *(word for change in changes for word in ("--set", change)),
             "--init", "none", "--features", self.args.features, "--seed", variant.seed,
             "--max-steps", self.args.steps, "--max-time", 0, "--save-every", 2,
-            "--val-samples", 16, "--workers", 0, "--precision", self.args.precision,
+            "--preview-every", 100, "--val-samples", 32, "--workers", 0, "--precision", self.args.precision,
         )  # fmt: skip
 
     def translate(self, weights: Path, out: Path) -> None:
@@ -147,10 +147,13 @@ class Ablation:
 
 
 def cocos(*words: object) -> None:
-    """A command, to its end; SystemExit where it fails."""
-    run = subprocess.run([sys.executable, "-m", "cocoscli", *map(str, words)], check=False)
-    if run.returncode:
-        raise SystemExit(f"cocos {words[0]}: exit status {run.returncode}")
+    """A command, to its end, in this process. SystemExit where it fails."""
+    try:
+        code = app([str(word) for word in words], standalone_mode=False)
+    except CocosError as error:
+        raise SystemExit(f"cocos {words[0]}: {error}") from None
+    if code:
+        raise SystemExit(f"cocos {words[0]}: exit status {code}")
 
 
 @torch.inference_mode()
@@ -241,7 +244,7 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--features", type=Path, required=True, help="VGG-16 or VGG-19")
     parser.add_argument("--dataset", type=Path, help="the folder of cmp_facades")
-    parser.add_argument("--steps", type=int, default=240, help="of batches of 4")
+    parser.add_argument("--steps", type=int, default=300, help="of batches of 4")
     parser.add_argument("--pairs", type=int, default=64, help="held-out pairs")
     parser.add_argument("--precision", default="bf16", help="of training")
     args = parser.parse_args()
