@@ -48,6 +48,7 @@ BASE = (
     'model.preset="celebahq-mask"', "model.mask_mix=false", "model.width=8", "model.hidden=16",
     "model.match_kernel=1", f"condition.size={SIDE}", "losses.reg=1", "losses.warp_self=1000",
     "optimiser.beta2=0.9", "optimiser.eps=1e-3", "schedule.ema=0.98",
+    "schedule.batch_size=2",
 )  # fmt: skip
 """The full network: the release's form without exemplar masks, small; spatial normalisation is
 defined for descriptors of one cell only."""
@@ -134,7 +135,8 @@ class Ablation:
             *(word for change in changes for word in ("--set", change)),
             "--init", "none", "--features", self.args.features, "--seed", variant.seed,
             "--max-steps", self.args.steps, "--max-time", 0, "--save-every", 2,
-            "--preview-every", 100, "--val-samples", 32, "--workers", 0, "--precision", self.args.precision,
+            "--preview-every", 10_000, "--val-samples", 8, "--workers", 0,
+            "--precision", self.args.precision,
         )  # fmt: skip
 
     def translate(self, weights: Path, out: Path) -> None:
@@ -244,7 +246,7 @@ def main() -> None:
     parser.add_argument("--shards", type=Path, required=True)
     parser.add_argument("--features", type=Path, required=True, help="VGG-16 or VGG-19")
     parser.add_argument("--dataset", type=Path, help="the folder of cmp_facades")
-    parser.add_argument("--steps", type=int, default=300, help="of batches of 4")
+    parser.add_argument("--steps", type=int, default=300, help="of batches of 2")
     parser.add_argument("--pairs", type=int, default=64, help="held-out pairs")
     parser.add_argument("--precision", default="bf16", help="of training")
     args = parser.parse_args()
