@@ -19,6 +19,7 @@ from cocoscli.commands.edit import edit
 from cocoscli.commands.evaluate import evaluate
 from cocoscli.commands.makeup import makeup
 from cocoscli.commands.prepare import prepare
+from cocoscli.commands.rank import rank
 from cocoscli.commands.recipes import recipes
 from cocoscli.commands.train import train
 from cocoscli.commands.translate import translate
@@ -64,6 +65,7 @@ app.command()(correspond)
 app.command()(edit)
 app.command()(makeup)
 app.command()(evaluate)
+app.command()(rank)
 app.command()(recipes)
 app.command()(demo)
 app.add_typer(weights.app, name="weights")
