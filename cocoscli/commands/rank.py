@@ -29,6 +29,15 @@ def rank(
     count: Annotated[
         bool, typer.Option("--tally", help="Count answers: the share of first places.")
     ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="WORDS",
+            show_default="the path of the inputs",
+            help="What the tally calls these images.",
+        ),
+    ] = None,
     seed: o.Seed = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Write over another page.")
@@ -52,7 +61,7 @@ def rank(
         facts = {"runs": ", ".join(run.name for run in runs), "common pairs": common,
                  "tasks": min(tasks, common), "output": str(output)}  # fmt: skip
         return console.say_facts(facts, json)
-    written = write_rank(output, runs, tasks, seed, overwrite)
+    written = write_rank(output, runs, tasks, seed, name, overwrite)
     if json:
         console.emit({"page": str(written.page), "key": str(output / KEY),
                       "tasks": written.tasks, "left_out": written.left_out})  # fmt: skip

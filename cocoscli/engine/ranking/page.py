@@ -110,7 +110,7 @@ def _open(folder: Path, name: str) -> Run:
 
 
 def common_pairs(runs: Sequence[Run], seed: int) -> list[Pairing]:
-    """The pairs of all runs, in an order drawn by the seed. Raises CocosError where there is none."""
+    """The pairs of all runs, in an order drawn by the seed. Raises CocosError without any."""
     found = set.intersection(*(set(run.rows) for run in runs))
     if not found:
         inputs = set.intersection(*({pair[0] for pair in run.rows} for run in runs))
@@ -127,10 +127,16 @@ def common_pairs(runs: Sequence[Run], seed: int) -> list[Pairing]:
 
 
 def write_rank(
-    folder: Path, runs: Sequence[Run], count: int, seed: int, overwrite: bool
+    folder: Path,
+    runs: Sequence[Run],
+    count: int,
+    seed: int,
+    name: str | None,
+    overwrite: bool,
 ) -> Written:
     """Write the page of `count` pairs, or of as many as there are, and its key.
 
+    `name` is what the tally calls the images; None: the inputs' path.
     Raises CocosError, also where the folder holds another page and `overwrite` is not said.
     """
     tasks: list[Task] = []
@@ -152,7 +158,7 @@ def write_rank(
         "tasks": [task.shown for task in tasks],
     }
     key = {
-        "dataset": runs[0].inputs,
+        "dataset": name or runs[0].inputs,
         "runs": [run.name for run in runs],
         "questions": list(QUESTIONS),
         "seed": seed,

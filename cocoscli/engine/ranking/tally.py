@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cocoscli.data.wording import one_line, shown
 from cocoscli.engine.ranking.page import KEY
@@ -81,7 +80,10 @@ def read_answers(path: Path, keys: Mapping[str, Key]) -> Answers:
     try:
         values = json.loads(path.read_text("utf-8"))
         page, person = str(values["page"]), str(values["person"])
-        given = [(int(a["task"]), str(a["question"]), a["order"]) for a in values["answers"]]
+        given = [
+            (int(each["task"]), str(each["question"]), list(map(int, each["order"])))
+            for each in values["answers"]
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CocosError(
             f"{shown(path)}: no answers of a page of `cocos rank` ({one_line(error)}).",
@@ -98,12 +100,12 @@ def read_answers(path: Path, keys: Mapping[str, Key]) -> Answers:
     return Answers(key, person, [(q, _first(path, key, t, q, order)) for t, q, order in given])
 
 
-def _first(path: Path, key: Key, task: int, question: str, order: Any) -> str:
+def _first(path: Path, key: Key, task: int, question: str, order: list[int]) -> str:
     """The run that an order of slots puts first."""
     known = question in key.questions and 0 <= task < len(key.slots)
-    if not known or not isinstance(order, list) or set(order) != set(range(len(key.runs))):
+    if not known or sorted(order) != list(range(len(key.runs))):
         raise CocosError(
-            f"{shown(path)}: task {task}, {question}: {order!r} is no order of "
+            f"{shown(path)}: task {task}, {question}: {order} is no order of "
             f"{len(key.runs)} results.",
             "Save the answers again.",
         )
