@@ -19,24 +19,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from cocosnet.features import Vgg, load_features
 from PIL import Image, ImageDraw
 
 from cocoscli.app import app
 from cocoscli.data.scenes import mask_name, render, save_image, write_scenes
 from cocoscli.data.scenes.layout import Layout
 from cocoscli.data.scenes.style import Style
-from cocoscli.engine.evaluation.items import ResultReader, read_run
+from cocoscli.data.points import read_points
+from cocoscli.engine.evaluation.items import ResultReader
 from cocoscli.engine.evaluation.judge import CLASS_COLOURS, RESULT, UNMOVED, Judge
 from cocoscli.engine.evaluation.matching import Matcher
-from cocoscli.engine.evaluation.sources import Named, find_sources
+from cocoscli.engine.evaluation.sources import Named
+from cocoscli.engine.evaluation.store import FeatureStore, default_path
+from cocoscli.engine.evaluation.subject import find_subject
+from cocoscli.engine.features import Features, resolve_features
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.models import load_weights
 from cocoscli.engine.parallel import cut
+from cocoscli.engine.plan import PairOptions
 from cocoscli.errors import CocosError
 from cocoscli.metrics.quality import FIGURES
 from cocoscli.metrics.summary import Mean
 
+CPU = torch.device("cpu")
 SIDE = 64
 BATCH = 8
 HELD_OUT = 50_000
@@ -85,15 +90,19 @@ class HeldOut(NamedTuple):
     inputs: Path
     exemplars: Path
     named: Named
+    points: Path | None = None
+    """Points of inputs and exemplars that show the same."""
 
 
 def scene_pairs(folder: Path, count: int) -> HeldOut:
     """Generated scenes: masks, exemplars, the exact translations, and photos in a third style."""
-    write_scenes(folder, count, count, size=SIDE, seed=HELD_OUT)
+    files = write_scenes(folder, count, count, size=SIDE, seed=HELD_OUT)
     for i in range(count):
         layout, style = Layout.sample(HELD_OUT + i), Style.sample(HELD_OUT + count + i)
         save_image(render(layout, style, SIDE).image, folder / "images" / mask_name(i))
-    return HeldOut(folder / "masks", folder / "exemplars", Named(truth=folder / "truth"))
+    return HeldOut(
+        folder / "masks", folder / "exemplars", Named(truth=folder / "truth"), files.points
+    )
 
 
 def facade_pairs(dataset: Path) -> HeldOut:
@@ -116,13 +125,9 @@ class Ablation:
         run, out = self.output / "runs" / name, self.output / "out" / name
         self.train(VARIANTS[name], run)
         self.translate(run / "weights.safetensors", out)
-        rows = measure(
-            out,
-            run / "weights.safetensors",
-            load_features(self.args.features),
-            self.held_out.named,
-            baselines=name == TWINS[0],
-        )
+        features = resolve_features(self.args.features, CPU)
+        first = name == TWINS[0]
+        rows = measure(out, run / "weights.safetensors", features, self.held_out, baselines=first)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({"steps": self.args.steps, "rows": rows}, indent=1) + "\n")
         return rows
@@ -159,23 +164,27 @@ def cocos(*words: object) -> None:
 
 
 @torch.inference_mode()
-def measure(out: Path, weights: Path, vgg: Vgg, named: Named, baselines: bool) -> Rows:
+def measure(
+    out: Path, weights: Path, features: Features, held_out: HeldOut, *, baselines: bool
+) -> Rows:
     """The mean figures of the pairs of an output folder, and of `BASELINES` where asked for.
 
     Those of whole sets are left out: they would say little of pictures of 64 px.
     """
-    device = torch.device("cpu")
-    results, settings = read_run(out)
-    sources = find_sources(settings, named)
-    matcher = Matcher(load_weights(weights, device), sources, device)
-    reader = ResultReader(out, results, sources, matches=matcher.reader)
-    inputs = [str(row["input"]) for row in results]
-    judge = Judge(vgg, device, sources.ignore, baselines, inputs, matcher)
+    subject = find_subject(str(out), PairOptions(), held_out.named, CPU)
+    points = read_points(held_out.points) if held_out.points else None
+    matcher = Matcher.of(load_weights(weights, CPU), subject.sources, subject.settings, points, CPU,
+                         draws=False, compares=False)  # fmt: skip
+    reader = ResultReader(out, subject.rows, subject.sources, matches=matcher.reader)
+    inputs = [str(row["input"]) for row in subject.rows]
+    store = FeatureStore(default_path())
+    judge = Judge(features, CPU, subject.sources.ignore, baselines, inputs, matcher, store)
     found: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
     for batch in cut(range(len(reader)), BATCH):
         for measured in judge.measure([reader.load(k) for k in batch]):
             for figure, values in measured.figures.items():
                 found[measured.row][figure].append(values)
+    store.save()
     return {
         row: {figure: Mean.of(torch.cat(parts)).value for figure, parts in found[row].items()}
         for row in (RESULT, *BASELINES) if row in found
@@ -226,7 +235,7 @@ def panels(output: Path, names: list[str], exemplars: Path) -> Image.Image:
     for y, name in enumerate(names):
         draw.text((6, y * side + side // 2 - 8), VARIANTS[name].title, "black", font_size=13)
         out = output / "out" / name
-        results, _ = read_run(out)
+        results = find_subject(str(out), PairOptions(), Named(), CPU).rows
         for x, row in enumerate(results[k] for k in SHOWN):
             files = (
                 out / thumb_name(row["key"], "input"), exemplars / row["exemplar"],

@@ -111,7 +111,7 @@
     [...list.children].forEach((button, slot) => {
       const place = slots.indexOf(slot) + 1;
       button.setAttribute("aria-pressed", String(place > 0));
-      button.querySelector(".rank").textContent = place ? `${place}.` : "";
+      button.querySelector(".placed").textContent = place ? `${place}.` : "";
     });
   }
 
@@ -126,7 +126,7 @@
     tile.append(image);
     const words = document.createElement("span");
     words.className = "words";
-    for (const [name, text] of [["letter", letter(slot).toUpperCase()], ["rank", ""]]) {
+    for (const [name, text] of [["letter", letter(slot).toUpperCase()], ["placed", ""]]) {
       const part = document.createElement("span");
       part.className = name;
       part.textContent = text;

@@ -145,8 +145,8 @@ def test_a_person_counts_once_with_the_fullest_answers(ranked):
     [
         (["out/ours"], 2, "1 output folder; expected 2 to 26"),
         (["out/ours", "out/../out/ours"], 2, "the same folder twice"),
-        (["out/ours", "masks"], 1, "masks: no manifest.jsonl in it"),
-        (["out/ours", "gone"], 1, "gone: no manifest.jsonl in it"),
+        (["out/ours", "masks"], 1, "masks: no run.toml in it"),
+        (["out/ours", "gone"], 1, "gone: no run.toml in it"),
     ],
 )
 def test_folders_that_cannot_be_ranked(ranked, folders, code, words):

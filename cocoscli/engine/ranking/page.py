@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from cocoscli.data.conditions import preview
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.wording import few, shown
-from cocoscli.engine.evaluation.items import ResultReader, Row, read_run
-from cocoscli.engine.evaluation.sources import Named, find_sources
+from cocoscli.engine.evaluation.items import read_result
+from cocoscli.engine.evaluation.sources import Named
+from cocoscli.engine.evaluation.subject import Row, Subject, find_subject
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.manifest import digest
+from cocoscli.engine.output import RUN
+from cocoscli.engine.plan import PairOptions
 from cocoscli.errors import BadInput, CocosError, UsageError
 from cocoscli.report import INDEX, render_page, write_whole
 
@@ -45,13 +49,13 @@ class Run:
 
     name: str
     """As the tally calls it."""
-    reader: ResultReader
-    inputs: str
+    folder: Path
+    subject: Subject
     rows: dict[Pairing, Row]
 
     def result(self, pair: Pairing) -> np.ndarray:
         """(H,W,3) uint8. Raises BadInput."""
-        return self.reader.result(self.rows[pair])
+        return read_result(self.folder, self.rows[pair])
 
 
 @dataclass(frozen=True)
@@ -103,10 +107,13 @@ def open_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _open(folder: Path, name: str) -> Run:
-    rows, settings = read_run(folder)
-    reader = ResultReader(folder, rows, find_sources(settings, Named()))
-    pairs = {(str(row["input"]), str(row["exemplar"])): row for row in rows}
-    return Run(name, reader, str(settings["inputs"]), pairs)
+    if not (folder / RUN).is_file():
+        raise CocosError(
+            f"{shown(folder)}: no {RUN} in it.", "Give the --output of a run of `cocos translate`."
+        )
+    subject = find_subject(str(folder), PairOptions(), Named(), torch.device("cpu"))
+    rows = {(str(row["input"]), str(row["exemplar"])): row for row in subject.rows}
+    return Run(name, folder, subject, rows)
 
 
 def common_pairs(runs: Sequence[Run], seed: int) -> list[Pairing]:
@@ -158,7 +165,7 @@ def write_rank(
         "tasks": [task.shown for task in tasks],
     }
     key = {
-        "dataset": name or runs[0].inputs,
+        "dataset": name or str(runs[0].subject.settings["inputs"]),
         "runs": [run.name for run in runs],
         "questions": list(QUESTIONS),
         "seed": seed,
@@ -201,7 +208,7 @@ def _tasks(runs: Sequence[Run], seed: int) -> Iterator[Task | BadInput]:
         try:
             results = [runs[i].result(pair) for i in slots]
             size = (results[0].shape[1], results[0].shape[0])
-            exemplar = runs[0].reader.sources.exemplar(pair[1], size)
+            exemplar = runs[0].subject.sources.exemplar(pair[1], size)
             yield Task(pair, _input(runs, pair, size), exemplar, results, slots)
         except BadInput as error:
             yield error
@@ -209,11 +216,11 @@ def _tasks(runs: Sequence[Run], seed: int) -> Iterator[Task | BadInput]:
 
 def _input(runs: Sequence[Run], pair: Pairing, size: tuple[int, int]) -> np.ndarray | None:
     """The picture of an input: its label map, or what a run's own page shows of it."""
-    labels = runs[0].reader.sources.input_labels(pair[0], size)
+    labels = runs[0].subject.sources.input_labels(pair[0], size)
     if labels is not None:
         return preview(labels[None], "labels")
     for run in runs:
-        path = run.reader.folder / thumb_name(str(run.rows[pair]["key"]), "input")
+        path = run.folder / thumb_name(str(run.rows[pair]["key"]), "input")
         if path.is_file():
             with Image.open(path) as picture:
                 return np.asarray(picture.convert("RGB"))
