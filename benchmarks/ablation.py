@@ -22,10 +22,10 @@ import torch
 from PIL import Image, ImageDraw
 
 from cocoscli.app import app
+from cocoscli.data.points import read_points
 from cocoscli.data.scenes import mask_name, render, save_image, write_scenes
 from cocoscli.data.scenes.layout import Layout
 from cocoscli.data.scenes.style import Style
-from cocoscli.data.points import read_points
 from cocoscli.engine.evaluation.items import ResultReader
 from cocoscli.engine.evaluation.judge import CLASS_COLOURS, RESULT, UNMOVED, Judge
 from cocoscli.engine.evaluation.matching import Matcher
@@ -50,10 +50,10 @@ SHOWN = (0, 5)
 """The pairs that panels show."""
 
 BASE = (
-    'model.preset="celebahq-mask"', "model.mask_mix=false", "model.width=8", "model.hidden=16",
-    "model.match_kernel=1", f"condition.size={SIDE}", "losses.reg=1", "losses.warp_self=1000",
-    "optimiser.beta2=0.9", "optimiser.eps=1e-3", "schedule.ema=0.98",
-    "schedule.batch_size=2",
+    'model.preset="celebahq-mask"', "model.mask_mix=false", "model.exemplar_mask=false",
+    "model.width=8", "model.hidden=16", "model.match_kernel=1", f"condition.size={SIDE}",
+    "losses.reg=1", "losses.mask=100", "losses.warp_self=1000", "optimiser.beta2=0.9",
+    "optimiser.eps=1e-3", "schedule.ema=0.98", "schedule.batch_size=2", "schedule.mask_epochs=0",
 )  # fmt: skip
 """The full network: the release's form without exemplar masks, small; spatial normalisation is
 defined for descriptors of one cell only."""
