@@ -60,7 +60,7 @@
     const sorted = [...slots, slot];
     const left = data.tasks[step.task].results.map((_, i) => i).filter((i) => !sorted.includes(i));
     set(left.length === 1 ? [...sorted, ...left] : sorted);
-    if (whole(step)) by("next").focus();
+    if (whole(step)) by("next").focus({ preventScroll: true });
   }
 
   function undo() {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,20 +146,7 @@ def write_rank(
     `name` is what the tally calls the images; None: the inputs' path.
     Raises CocosError, also where the folder holds another page and `overwrite` is not said.
     """
-    tasks: list[Task] = []
-    left_out: list[str] = []
-    for task in _tasks(runs, seed):
-        if isinstance(task, BadInput):
-            left_out.append(task.message)
-            continue
-        tasks.append(task)
-        if len(tasks) == count:
-            break
-    if not tasks:
-        raise CocosError(
-            f"cocos rank: none of the {len(left_out)} pairs can be shown; the first: {left_out[0]}",
-            "Give the files back, or translate again.",
-        )
+    tasks, left_out = _drawn(runs, count, seed)
     data = {
         "questions": [{"name": name, "words": words} for name, words in QUESTIONS.items()],
         "tasks": [task.shown for task in tasks],
@@ -200,18 +187,33 @@ def _refuse_foreign(folder: Path, id: str, overwrite: bool) -> None:
         )
 
 
-def _tasks(runs: Sequence[Run], seed: int) -> Iterator[Task | BadInput]:
-    """Tasks in the order of drawing; the fault where one cannot be read."""
+def _drawn(runs: Sequence[Run], count: int, seed: int) -> tuple[list[Task], list[str]]:
+    """The first pairs that can be shown, and why others cannot. CocosError where none can."""
+    tasks: list[Task] = []
+    left_out: list[str] = []
     for pair in common_pairs(runs, seed):
-        rng = np.random.default_rng([seed, digest("/".join(pair))])
-        slots = rng.permutation(len(runs)).tolist()
+        if len(tasks) == count:
+            break
         try:
-            results = [runs[i].result(pair) for i in slots]
-            size = (results[0].shape[1], results[0].shape[0])
-            exemplar = runs[0].subject.sources.exemplar(pair[1], size)
-            yield Task(pair, _input(runs, pair, size), exemplar, results, slots)
+            tasks.append(_task(runs, pair, seed))
         except BadInput as error:
-            yield error
+            left_out.append(error.message)
+    if not tasks:
+        raise CocosError(
+            f"cocos rank: none of the {len(left_out)} pairs can be shown; the first: {left_out[0]}",
+            "Give the files back, or translate again.",
+        )
+    return tasks, left_out
+
+
+def _task(runs: Sequence[Run], pair: Pairing, seed: int) -> Task:
+    """A pair with its results in an order of its own. Raises BadInput."""
+    rng = np.random.default_rng([seed, digest("/".join(pair))])
+    slots = rng.permutation(len(runs)).tolist()
+    results = [runs[i].result(pair) for i in slots]
+    size = (results[0].shape[1], results[0].shape[0])
+    exemplar = runs[0].subject.sources.exemplar(pair[1], size)
+    return Task(pair, _input(runs, pair, size), exemplar, results, slots)
 
 
 def _input(runs: Sequence[Run], pair: Pairing, size: tuple[int, int]) -> np.ndarray | None:
