@@ -197,7 +197,7 @@ def table(rows: dict[str, Rows]) -> str:
     `+` is better than both by more than they differ, `-` worse.
     """
     twins = [rows[name][RESULT] for name in TWINS]
-    names = [figure for figure in FIGURES if figure in twins[0]]
+    names = [figure for figure in FIGURES if figure in twins[0] and figure != "copy_score"]
     heads = [f"{FIGURES[n].title} {'↑' if FIGURES[n].better == 'higher' else '↓'}" for n in names]
     lines = [["", *heads], ["---"] * (len(heads) + 1)]
     for name, found in rows.items():
