@@ -15,7 +15,7 @@ def rank(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="OUT OTHER...",
+            metavar="OUT",
             help="Output folders of `cocos translate` over the same inputs; with --tally files of "
             "answers, and the folders of their pages.",
         ),
