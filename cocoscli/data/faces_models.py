@@ -59,6 +59,11 @@ def available() -> bool:
     return any(Path(folder, "python", "solutions").is_dir() for folder in folders or ())
 
 
+def in_use() -> bool:
+    """Whether this process has made a model, so that it must not be forked any more."""
+    return bool(_owner)
+
+
 def run(name: str, photo: np.ndarray) -> Any:
     """What the model of that name finds in an (H, W, 3) uint8 RGB photo; None for nothing.
 

@@ -82,6 +82,11 @@ def affine(matrix: np.ndarray, places: np.ndarray) -> np.ndarray:
     return places @ matrix[:, :2].T + matrix[:, 2]
 
 
+def inverse(matrix: np.ndarray) -> np.ndarray:
+    """The (2,3) matrix that undoes another."""
+    return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+
+
 def _affine(grid: np.ndarray) -> np.ndarray:
     """The (2,3) matrix that is nearest to a map (h,w,2)."""
     places = cells(grid.shape[:2]).reshape(-1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 from cocoscli.data.guided import Guided
 from cocoscli.data.makeup import LEAST, blended
 from cocoscli.data.originals import Original
-from cocoscli.data.smooth_maps import affine
+from cocoscli.data.smooth_maps import affine, inverse
 from cocoscli.data.windows import SIDE, Window
 
 STEP = 2
@@ -59,8 +59,7 @@ class Worn:
     def on(self, photo: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The paint (H,W,4) over a part (H,W,3) uint8 sRGB of the photo, whose pixels lie at xy
         (H,W,2)."""
-        inside = np.linalg.inv(np.vstack([self.place, [0, 0, 1]]))[:2]
-        places = affine(inside, places)
+        places = affine(inverse(self.place), places)
         rest = self.rest.at(places / STEP, photo)
         paint = _taken(self.paint, affine(self.straight, places) + rest[..., :2])
         paint *= rest[..., 2:].clip(0, 1)

@@ -16,7 +16,7 @@ from cocosnet.registration import Registration, features_of, register
 from torch import Tensor
 
 from cocoscli.data.conditions import edge_condition
-from cocoscli.data.smooth_maps import affine, cells, inverted, mapped, smoothed
+from cocoscli.data.smooth_maps import affine, cells, inverse, inverted, mapped, sampled, smoothed
 from cocoscli.data.windows import SIDE, Window
 from cocoscli.engine.network import Network
 
@@ -41,12 +41,16 @@ class Look:
     """Pixels that matches may lie off the smooth map before they are doubted."""
 
 
+TURNS = (-15.0, 0.0, 15.0)
+"""Degrees by which targets are turned as they are first looked at."""
 FIRST = Look(reach=12, spread=1.2, tolerance=24)
 ROUNDS = (Look(6, 1.2, 12), Look(6, 1.2, 12))
 VIA = ("auto", "photo", "condition", "both")
 """What targets may be matched by."""
 APART, ALIKE = 0.2, 0.4
 """Agreements of which makeup fades out, and is put on wholly."""
+LEAST = 0.3
+"""A face agrees with the source's at least so much."""
 CYCLE = 8.0
 """Pixels of cycle error at which a match counts for little."""
 
@@ -107,13 +111,7 @@ class Aligner:
 
     def align(self, anchor: Anchor, windows: Sequence[Window]) -> list[Placement]:
         """Where the source lies in each target."""
-        whole = [self.whole(window, FAR) for window in windows]
-        found = register(anchor.far, self._features(whole), FIRST.reach, FIRST.spread)
-        places = affine(_inverse(WHOLE), affine(anchor.view, cells(anchor.grid)))
-        maps = [
-            mapped(affine(WHOLE, cells(moves.shape[:2]) + moves), places)
-            for moves in _smooth(found, FIRST)
-        ]
+        maps = self._coarse(anchor, windows)
         for look in ROUNDS:
             views = [
                 window.look(mapped(there, pixels(self.side)))
@@ -127,6 +125,33 @@ class Aligner:
         agreement, errors = (x.cpu().numpy() for x in (found.agreement, found.cycle_error))
         parts = zip(maps, agreement, errors, strict=True)
         return [Placement(*part) for part in parts]
+
+    def _coarse(self, anchor: Anchor, windows: Sequence[Window]) -> list[np.ndarray]:
+        """The map to each target, from whole windows that are turned by each of `TURNS`: the one by
+        which both agree best around the makeup."""
+        places = affine(inverse(WHOLE), affine(anchor.view, cells(anchor.grid)))
+        tried = [self._turned(anchor, windows, turn, places) for turn in np.radians(TURNS)]
+        return [max(each, key=lambda one: one[0])[1] for each in zip(*tried, strict=True)]
+
+    def _turned(
+        self, anchor: Anchor, windows: Sequence[Window], turn: float, places: np.ndarray
+    ) -> list[tuple[float, np.ndarray]]:
+        """How well each target, turned by radians, agrees around the makeup, and the map to it;
+        `places` (h,w,2) are the close-up's cells in pixels of the whole view."""
+        middle, turning = (SIDE - 1) / 2, np.eye(2, 3)
+        turning[:, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+        turning[:, 2] = middle - turning[:, :2] @ [middle, middle]
+        at = affine(turning, affine(WHOLE, pixels(FAR)))
+        views = [window.look(at) for window in windows]
+        found = register(anchor.far, self._features(views), FIRST.reach, FIRST.spread)
+        agreement = found.agreement.cpu().numpy()
+        return [
+            (
+                float(sampled(agree[..., None], places).mean()),
+                mapped(affine(turning, affine(WHOLE, cells(agree.shape) + moves)), places),
+            )
+            for agree, moves in zip(agreement, _smooth(found, FIRST), strict=True)
+        ]
 
     def whole(self, window: Window, side: int) -> np.ndarray:
         """All of a window, (side,side,3) uint8."""
@@ -152,10 +177,6 @@ def pixels(side: int) -> np.ndarray:
     """(side,side,2): xy of a square's pixels."""
     x, y = np.meshgrid(np.arange(side), np.arange(side))
     return np.stack([x, y], axis=-1).astype(np.float64)
-
-
-def _inverse(place: np.ndarray) -> np.ndarray:
-    return np.linalg.inv(np.vstack([place, [0, 0, 1]]))[:2]
 
 
 def _smooth(found: Registration, look: Look) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ from cocoscli.data.shards import Sample
 from cocoscli.data.smooth_maps import affine, cells, sampled
 from cocoscli.data.wearing import Worn, grid_places, wear
 from cocoscli.data.windows import Window
-from cocoscli.engine.alignment import Aligner, Anchor, Placement
+from cocoscli.engine.alignment import LEAST, Aligner, Anchor, Placement
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.makeup_items import MakeupReader, Target
 from cocoscli.engine.makeup_sources import Source
@@ -30,8 +30,6 @@ from cocoscli.errors import BadInput
 
 PREVIEW = 512
 """Pixels of a preview's longer side."""
-LEAST_MATCH = 0.3
-"""A face agrees with the source's at least so much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +113,10 @@ class Makeup(NetworkWork[Target, MadeUp]):
             for window, placement in zip(target.windows, placements, strict=True):
                 matches.append(_agreement(source, anchor, placement))
                 worn.append(self._worn(source, anchor, placement, window))
-        if max(matches) < LEAST_MATCH:
+        if max(matches) < LEAST:
             return BadInput(
                 f"no face like the source's was found: they agree to {max(matches):.2f}, and at "
-                f"least {LEAST_MATCH} is expected.",
+                f"least {LEAST} is expected.",
                 "Crop the target to a centred portrait, or take it out of the targets.",
             )
         return MadeUp(target, [each for each in worn if each], min(matches), drawn)

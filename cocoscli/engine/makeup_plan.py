@@ -19,11 +19,13 @@ from cocoscli.data.makeup_regions import parse_regions
 from cocoscli.data.portraits import FACES
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.wording import shown
-from cocoscli.engine.alignment import VIA
+from cocoscli.engine.alignment import VIA, Aligner
 from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.makeup_items import MakeupReader
+from cocoscli.engine.makeup_parts import PartFinder
 from cocoscli.engine.makeup_sources import Source, SourceFiles, read_source
 from cocoscli.engine.models import Weights, face_weights, load_weights
+from cocoscli.engine.network import Computing, Network
 from cocoscli.engine.plan import RunPlan, content, fitting_batch
 from cocoscli.errors import CocosError, UsageError
 
@@ -77,7 +79,6 @@ def plan_makeup(options: MakeupOptions) -> MakeupPlan:
         faces = "largest" if available() else "centred"
         why = "the largest of each" if available() else "centred portraits: no extra [faces]"
         defaults.append(("faces", why, "--faces"))
-    sources = [read_source(each, options.blend, faces) for each in files]
     weights = _weights(options, device, defaults)
     via = _via(options, weights)
     if options.via == "auto":
@@ -85,6 +86,12 @@ def plan_makeup(options: MakeupOptions) -> MakeupPlan:
     model = weights.model
     size = (model.condition.size,) * 2
     conditions = ConditionReader(LAYOUTS["edges"], model.config.channels)
+    computing = Computing(device=device, precision=precision)
+    network = Network(model, conditions, computing, varied=False)
+    finder = PartFinder(Aligner(network, model.condition.size, via), extra=faces != "centred")
+    if not finder.extra and any(each.needs_parts for each in files):
+        defaults.append(("parts", "by match with a known face, roughly", "--parts"))
+    sources = [read_source(each, options.blend, faces, finder) for each in files]
     reader = MakeupReader(targets, faces, conditions, size)
     batch_size, memory = fitting_batch(options.batch_size, size, model, device, draws=options.draws)
     settings = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ from cocoscli.data.makeup_regions import (
     skin_of,
 )
 from cocoscli.data.originals import Original, read_original
-from cocoscli.data.portraits import find_parts, find_windows
-from cocoscli.data.smooth_maps import affine
+from cocoscli.data.portraits import find_windows
+from cocoscli.data.smooth_maps import affine, inverse
 from cocoscli.data.windows import SIDE, Window
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError, UsageError
@@ -58,6 +59,12 @@ class SourceFiles:
     """Of `REGIONS`; None: all that is painted."""
 
     @property
+    def needs_parts(self) -> bool:
+        """Whether the parts of the face are needed, and no file says them."""
+        computed = self.layer is None and self.bare is None
+        return self.parts is None and (computed or self.regions not in (None, frozenset(REGIONS)))
+
+    @property
     def all(self) -> list[Path]:
         return [path for path in (self.photo, self.layer, self.bare, self.parts) if path]
 
@@ -78,8 +85,7 @@ class Source:
         """Left, top, right, bottom in the window of a square around the makeup."""
         corners = np.array(self.box, np.float64).reshape(2, 2)
         left, right = np.meshgrid(*corners.T)
-        back = np.linalg.inv(np.vstack([self.window.place, [0, 0, 1]]))[:2]
-        lying = affine(back, np.stack([left.ravel(), right.ravel()], axis=-1))
+        lying = affine(inverse(self.window.place), np.stack([left.ravel(), right.ravel()], axis=-1))
         low, high = lying.min(axis=0), lying.max(axis=0)
         half = max(float((high - low).max()) * (0.5 + MARGIN), SMALLEST * SIDE / 2)
         x, y = (low + high) / 2
@@ -92,13 +98,17 @@ class Source:
         return cv2.remap(share, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
 
 
-def read_source(files: SourceFiles, blend: str, faces: str) -> Source:
-    """Read a source and find its makeup. `faces` is one of `portraits.FACES` but auto. Raises
-    CocosError."""
+FindParts = Callable[[Original], Mapping[str, np.ndarray] | None]
+"""A portrait -> the (H,W) bool parts of its face by name; None where there is none."""
+
+
+def read_source(files: SourceFiles, blend: str, faces: str, find_parts: FindParts) -> Source:
+    """Read a source and find its makeup. `faces` is one of `portraits.FACES` but auto; `find_parts`
+    is asked where no file says the parts that are needed. Raises CocosError."""
     original = read_original(files.photo)
     _check_sizes(files, original.size)
     original = original.shrunk(LARGEST)
-    paint = _paint(files, original, blend)
+    paint = _paint(files, original, blend, find_parts)
     box = painted_box(paint)
     if box is None:
         raise _no_paint(files)
@@ -121,21 +131,21 @@ def _check_sizes(files: SourceFiles, size: Size) -> None:
             )
 
 
-def _paint(files: SourceFiles, original: Original, blend: str) -> np.ndarray:
+def _paint(files: SourceFiles, original: Original, blend: str, find_parts: FindParts) -> np.ndarray:
     """The makeup (H,W,4) of a source in its regions."""
     if files.layer:
         paint = _read_layer(files.layer, blend)
     elif files.bare:
         paint = _from_bare(files.bare, files.photo, original, blend)
     else:
-        parts = _parts(files, original)
+        parts = _parts(files, original, find_parts)
         regions = regions_of(parts)
         wanted = [mask for name, mask in regions.items() if name in (files.regions or REGIONS)]
         skin = skin_of(parts, regions)
         return relative(original.seen(original.pixels), wanted, skin, blend)
     if files.regions is None or files.regions == frozenset(REGIONS):
         return paint
-    near = nearest_region(regions_of(_parts(files, original)), files.regions)
+    near = nearest_region(regions_of(_parts(files, original, find_parts)), files.regions)
     return paint * near[..., None]
 
 
@@ -161,23 +171,15 @@ def _from_bare(path: Path, photo: Path, original: Original, blend: str) -> np.nd
     return computed(moved, source, blend)
 
 
-def _parts(files: SourceFiles, original: Original) -> dict[str, np.ndarray]:
-    """The parts of the source's face. Raises CocosError where nothing tells them."""
+def _parts(files: SourceFiles, original: Original, find_parts: FindParts) -> dict[str, np.ndarray]:
+    """The parts of the source's face. Raises CocosError."""
     if files.parts:
         return read_parts(files.parts, files.photo, image_size(files.photo), original.size)
-    try:
-        found = find_parts(original)
-    except CocosError as error:
-        raise CocosError(
-            f"--source {shown(files.photo)}: where its lips, eyes, cheeks and brows are is not "
-            f"known. {error.message}",
-            "Give --parts (a parsing map, or JSON of 68 landmarks), or the makeup as --layer or "
-            "--bare; or install the extra with `pip install 'cocos[faces]'`.",
-        ) from None
+    found = find_parts(original)
     if found is None or not set(NEEDED) <= set(found):
         raise BadInput(
             f"--source {shown(files.photo)}: no face with eyes and lips was found.",
-            "Give --parts, or another portrait.",
+            "Give --parts (a parsing map, or JSON of 68 landmarks), or another portrait.",
         )
     return dict(found)
 

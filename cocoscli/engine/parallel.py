@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch.utils.data import DataLoader
 
+from cocoscli.data.faces_models import in_use
 from cocoscli.errors import CocosError
 
 T = TypeVar("T")
@@ -35,6 +36,7 @@ def read_in_order(dataset: Dataset[T], batches: Iterable[Batch], workers: int) -
         num_workers=workers,
         collate_fn=_same,
         worker_init_fn=_ignore_signals,
+        multiprocessing_context="spawn" if workers and in_use() else None,
     )
     try:
         batches_read = iter(loader)

@@ -1,0 +1,92 @@
+"""Rate of `cocos makeup` with full-size networks beside the plain reference path of the whole model.
+
+    python benchmarks/makeup_rate.py [--targets 2] [--repeats 3]
+
+The paper's form at width 64, edges, 256 px, fp32, random weights (speed does not depend on them).
+The source is encoded before; a target is matched (by photo, and by photo and edges) and painted at
+512 px. Medians over repeats, the ways in turn. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cocosnet
+import numpy as np
+import torch
+from makeup import Face, Ours, draw, look, transform
+from reference import ReferencePath
+from run import cpu_name, timed
+
+SIDE = 256
+
+
+def make_weights(path: Path) -> None:
+    torch.manual_seed(0)
+    config = cocosnet.presets.paper(channels=1, width=64)
+    schema = cocosnet.ConditionSchema(kind="edges", channels=1, size=SIDE)
+    cocosnet.save(cocosnet.CoCosNet(config, schema), path)
+
+
+def people(count: int) -> list[Face]:
+    """A source that is painted all over the face, and photos of smooth noise."""
+    draws = np.random.default_rng(0)
+    marks = draws.uniform(180, 330, (189, 2))
+    places = transform((0, 0))
+    noise = [draws.integers(0, 256, (512, 512, 3), dtype=np.uint8) for _ in range(count + 1)]
+    return [Face(str(n), look(photo, places), marks, draw(marks)) for n, photo in enumerate(noise)]
+
+
+def measure(path: Path, count: int, repeats: int) -> dict[str, Any]:
+    source, *targets = people(count)
+    reference = ReferencePath(path)
+    x, y = torch.rand(1, 1, SIDE, SIDE), torch.rand(1, 3, SIDE, SIDE) * 2 - 1
+    works = {}
+    for via in ("photo", "both"):
+        ours = Ours(path, via)
+        works[via] = ours.wearing(source)
+        assert works[via].anchors  # encoded once, before
+    ways = {
+        "reference": lambda: [reference.translate(x, y, x) for _ in targets],
+        **{
+            f"makeup, via {via}": lambda work=work: [
+                Ours.carried(work, source, target) for target in targets
+            ]
+            for via, work in works.items()
+        },
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for way in ways.values():
+        way()  # warms up
+    for _ in range(repeats):
+        for name, way in ways.items():
+            times[name].append(timed(way) / count)
+    median = {name: statistics.median(each) for name, each in times.items()}
+    return {
+        "machine": f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "workload": f"paper form, width 64, {SIDE} px, fp32, {count} targets",
+        "seconds_per_image": {name: round(each, 3) for name, each in median.items()},
+        "times_the_reference": {
+            name: round(median["reference"] / each, 2) for name, each in median.items()
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--targets", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        make_weights(path)
+        print(json.dumps(measure(path, args.targets, args.repeats), indent=1))
+
+
+if __name__ == "__main__":
+    main()
