@@ -1,4 +1,4 @@
-"""Rate of `cocos makeup` with full-size networks beside the plain reference path of the whole model.
+"""Rate of `cocos makeup` with full-size networks beside the plain path of the whole model.
 
     python benchmarks/makeup_rate.py [--targets 2] [--repeats 3]
 

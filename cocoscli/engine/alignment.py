@@ -16,7 +16,7 @@ from cocosnet.registration import Registration, features_of, register
 from torch import Tensor
 
 from cocoscli.data.conditions import edge_condition
-from cocoscli.data.smooth_maps import affine, cells, inverse, inverted, mapped, sampled, smoothed
+from cocoscli.data.smooth_maps import affine, cells, inverse, inverted, mapped, smoothed
 from cocoscli.data.windows import SIDE, Window
 from cocoscli.engine.network import Network
 
@@ -41,8 +41,6 @@ class Look:
     """Pixels that matches may lie off the smooth map before they are doubted."""
 
 
-TURNS = (-15.0, 0.0, 15.0)
-"""Degrees by which targets are turned as they are first looked at."""
 FIRST = Look(reach=12, spread=1.2, tolerance=24)
 ROUNDS = (Look(6, 1.2, 12), Look(6, 1.2, 12))
 VIA = ("auto", "photo", "condition", "both")
@@ -81,6 +79,11 @@ class Placement:
     """(h,w): how alike the two are there, -1..1."""
     cycle_error: np.ndarray
     """(h,w), pixels of the close-up."""
+
+    @property
+    def agrees(self) -> float:
+        """How alike they are in the whole close-up."""
+        return float(self.agreement.mean())
 
     def near(self, places: np.ndarray) -> np.ndarray:
         """xy (H,W,2) in the target's window -> in pixels of the source's close-up."""
@@ -127,30 +130,13 @@ class Aligner:
         return [Placement(*part) for part in parts]
 
     def _coarse(self, anchor: Anchor, windows: Sequence[Window]) -> list[np.ndarray]:
-        """The map to each target, from whole windows that are turned by each of `TURNS`: the one by
-        which both agree best around the makeup."""
-        places = affine(inverse(WHOLE), affine(anchor.view, cells(anchor.grid)))
-        tried = [self._turned(anchor, windows, turn, places) for turn in np.radians(TURNS)]
-        return [max(each, key=lambda one: one[0])[1] for each in zip(*tried, strict=True)]
-
-    def _turned(
-        self, anchor: Anchor, windows: Sequence[Window], turn: float, places: np.ndarray
-    ) -> list[tuple[float, np.ndarray]]:
-        """How well each target, turned by radians, agrees around the makeup, and the map to it;
-        `places` (h,w,2) are the close-up's cells in pixels of the whole view."""
-        middle, turning = (SIDE - 1) / 2, np.eye(2, 3)
-        turning[:, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-        turning[:, 2] = middle - turning[:, :2] @ [middle, middle]
-        at = affine(turning, affine(WHOLE, pixels(FAR)))
-        views = [window.look(at) for window in windows]
+        """The map (h,w,2) of the close-up's cells to each target, from whole windows."""
+        views = [self.whole(window, FAR) for window in windows]
         found = register(anchor.far, self._features(views), FIRST.reach, FIRST.spread)
-        agreement = found.agreement.cpu().numpy()
+        places = affine(inverse(WHOLE), affine(anchor.view, cells(anchor.grid)))
         return [
-            (
-                float(sampled(agree[..., None], places).mean()),
-                mapped(affine(turning, affine(WHOLE, cells(agree.shape) + moves)), places),
-            )
-            for agree, moves in zip(agreement, _smooth(found, FIRST), strict=True)
+            mapped(affine(WHOLE, cells(moves.shape[:2]) + moves), places)
+            for moves in _smooth(found, FIRST)
         ]
 
     def whole(self, window: Window, side: int) -> np.ndarray:

@@ -47,4 +47,4 @@ class PartFinder:
             anchor = self.aligner.anchor(model, (x - half, y - half, x + half, y + half))
             (placement,) = self.aligner.align(anchor, [portrait])
         near = affine(inverse(anchor.view), marks)
-        return float(placement.agreement.mean()), mapped(placement.map, near[:, None])[:, 0]
+        return placement.agrees, mapped(placement.map, near[:, None])[:, 0]

@@ -48,7 +48,7 @@ def test_a_profile_that_means_nothing_is_dropped(tmp_path, pixels):
 def test_other_modes_are_read_as_photos_are(tmp_path, pixels, mode):
     image = Image.fromarray(pixels)
     if mode == "I;16":
-        image = Image.fromarray((pixels[..., 0].astype(np.uint16) * 257))
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
     else:
         image = image.convert(mode)
     path = tmp_path / "a.tif"
