@@ -1,5 +1,5 @@
 """Where each part of a source portrait lies in a target: coarse over the whole window, then close
-up around the makeup, again and again with the target moved to where it was found.
+up around the makeup with the target moved to where it was found.
 
 Maps lead from the source to the target, because that is how the target is looked at; `Placement`
 turns them around.
@@ -20,9 +20,10 @@ from cocoscli.data.smooth_maps import affine, cells, inverse, inverted, mapped, 
 from cocoscli.data.windows import SIDE, Window
 from cocoscli.engine.network import Network
 
-FAR = 128
-"""Pixels of a whole window's side as it is matched first."""
-WHOLE = np.array([[SIDE / FAR, 0, (SIDE / FAR - 1) / 2], [0, SIDE / FAR, (SIDE / FAR - 1) / 2]])
+SEEN = 128
+"""Pixels of a side of what networks see, whole windows and close-ups. A close-up shows a face about as
+large as weights trained at 256 px have seen it, in a fourth of the time."""
+WHOLE = np.array([[SIDE / SEEN, 0, (SIDE / SEEN - 1) / 2], [0, SIDE / SEEN, (SIDE / SEEN - 1) / 2]])
 """xy in pixels of the whole window at that size -> of the window."""
 
 
@@ -42,7 +43,7 @@ class Look:
 
 
 FIRST = Look(reach=12, spread=1.2, tolerance=24)
-ROUNDS = (Look(6, 1.2, 12), Look(6, 1.2, 12))
+CLOSE = Look(reach=6, spread=1.2, tolerance=12)
 VIA = ("auto", "photo", "condition", "both")
 """What targets may be matched by."""
 APART, ALIKE = 0.2, 0.4
@@ -99,39 +100,38 @@ class Placement:
 class Aligner:
     """Lays targets over sources by a network's features."""
 
-    def __init__(self, network: Network, side: int, via: str) -> None:
-        self.network, self.side, self.via = network, side, via
+    def __init__(self, network: Network, via: str) -> None:
+        self.network, self.via = network, via
 
     def anchor(self, window: Window, box: Box) -> Anchor:
         """A source whose makeup lies within a square of its window: left, top, right, bottom."""
         left, top, right, bottom = box
-        scale = (right - left) / self.side
+        scale = (right - left) / SEEN
         middle = np.array([left + right, top + bottom]) / 2
         view = np.array([[scale, 0, 0], [0, scale, 0]])
-        view[:, 2] = middle - scale * (self.side - 1) / 2
-        far, near = self.whole(window, FAR), window.look(affine(view, pixels(self.side)))
+        view[:, 2] = middle - scale * (SEEN - 1) / 2
+        far, near = self.whole(window, SEEN), window.look(affine(view, pixels(SEEN)))
         return Anchor(view, self._features([far], source=True), self._features([near], source=True))
 
     def align(self, anchor: Anchor, windows: Sequence[Window]) -> list[Placement]:
         """Where the source lies in each target."""
         maps = self._coarse(anchor, windows)
-        for look in ROUNDS:
-            views = [
-                window.look(mapped(there, pixels(self.side)))
-                for window, there in zip(windows, maps, strict=True)
-            ]
-            found = register(anchor.near, self._features(views), look.reach, look.spread)
-            maps = [
-                mapped(there, cells(anchor.grid) + moves)
-                for there, moves in zip(maps, _smooth(found, look), strict=True)
-            ]
+        views = [
+            window.look(mapped(there, pixels(SEEN)))
+            for window, there in zip(windows, maps, strict=True)
+        ]
+        found = register(anchor.near, self._features(views), CLOSE.reach, CLOSE.spread)
+        maps = [
+            mapped(there, cells(anchor.grid) + moves)
+            for there, moves in zip(maps, _smooth(found, CLOSE), strict=True)
+        ]
         agreement, errors = (x.cpu().numpy() for x in (found.agreement, found.cycle_error))
         parts = zip(maps, agreement, errors, strict=True)
         return [Placement(*part) for part in parts]
 
     def _coarse(self, anchor: Anchor, windows: Sequence[Window]) -> list[np.ndarray]:
         """The map (h,w,2) of the close-up's cells to each target, from whole windows."""
-        views = [self.whole(window, FAR) for window in windows]
+        views = [self.whole(window, SEEN) for window in windows]
         found = register(anchor.far, self._features(views), FIRST.reach, FIRST.spread)
         places = affine(inverse(WHOLE), affine(anchor.view, cells(anchor.grid)))
         return [

@@ -18,7 +18,7 @@ from cocoscli.data.shards import Sample
 from cocoscli.data.smooth_maps import affine, cells, sampled
 from cocoscli.data.wearing import Worn, grid_places, wear
 from cocoscli.data.windows import Window
-from cocoscli.engine.alignment import LEAST, Aligner, Anchor, Placement
+from cocoscli.engine.alignment import LEAST, SEEN, Aligner, Anchor, Placement
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.makeup_items import MakeupReader, Target
 from cocoscli.engine.makeup_sources import Source
@@ -69,7 +69,7 @@ class Makeup(NetworkWork[Target, MadeUp]):
     ) -> None:
         super().__init__(model, reader, applying)
         self.sources, self.applying = sources, applying
-        self.aligner = Aligner(self.network, model.condition.size, via=applying.via)
+        self.aligner = Aligner(self.network, applying.via)
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -126,7 +126,7 @@ class Makeup(NetworkWork[Target, MadeUp]):
     ) -> Worn | None:
         near = placement.near(grid_places())
         share = self.applying.strength * sampled(placement.share[..., None], near)[..., 0]
-        beyond = (near < 0).any(axis=-1) | (near > self.aligner.side - 1).any(axis=-1)
+        beyond = (near < 0).any(axis=-1) | (near > SEEN - 1).any(axis=-1)
         share[beyond] = 0
         places = affine(source.window.place, affine(anchor.view, near)) - source.box[:2]
         return Worn.of(source.paint, window, places, share)
@@ -135,7 +135,8 @@ class Makeup(NetworkWork[Target, MadeUp]):
         """What the generator makes of the windows in the first source's style, where wanted."""
         if not self.applying.draws:
             return [None] * len(windows)
-        model, side = self.network.model, self.aligner.side
+        model = self.network.model
+        side = model.condition.size
         x = self.network.planes([edge_condition(self.aligner.whole(w, side)) for w in windows])
         match = model.match(x, self.bank)
         return list(to_uint8(model.render(x, match).image))
@@ -143,7 +144,8 @@ class Makeup(NetworkWork[Target, MadeUp]):
     @cached_property
     def bank(self) -> cocosnet.ExemplarBank:
         """The first source, whole, as the generator's exemplar."""
-        view = self.aligner.whole(self.sources[0].window, self.aligner.side)
+        side = self.network.model.condition.size
+        view = self.aligner.whole(self.sources[0].window, side)
         return self.network.model.encode_exemplar(self.network.photos([view]))
 
     def pack(self, k: int, result: MadeUp) -> Packed:

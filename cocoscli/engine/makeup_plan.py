@@ -88,7 +88,7 @@ def plan_makeup(options: MakeupOptions) -> MakeupPlan:
     conditions = ConditionReader(LAYOUTS["edges"], model.config.channels)
     computing = Computing(device=device, precision=precision)
     network = Network(model, conditions, computing, varied=False)
-    finder = PartFinder(Aligner(network, model.condition.size, via), extra=faces != "centred")
+    finder = PartFinder(Aligner(network, via), extra=faces != "centred")
     if not finder.extra and any(each.needs_parts for each in files):
         defaults.append(("parts", "by match with a known face, roughly", "--parts"))
     sources = [read_source(each, options.blend, faces, finder) for each in files]
