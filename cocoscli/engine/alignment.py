@@ -21,8 +21,8 @@ from cocoscli.data.windows import SIDE, Window
 from cocoscli.engine.network import Network
 
 SEEN = 128
-"""Pixels of a side of what networks see, whole windows and close-ups. A close-up shows a face about as
-large as weights trained at 256 px have seen it, in a fourth of the time."""
+"""Pixels of a side of what networks see, whole windows and close-ups. A close-up shows a face about
+as large as weights trained at 256 px have seen it, in a fourth of the time."""
 WHOLE = np.array([[SIDE / SEEN, 0, (SIDE / SEEN - 1) / 2], [0, SIDE / SEEN, (SIDE / SEEN - 1) / 2]])
 """xy in pixels of the whole window at that size -> of the window."""
 
