@@ -39,7 +39,7 @@ LARGEST = 2048
 
 MARGIN = 0.2
 """What a close-up shows around the makeup, as a share of the makeup's longer side."""
-SMALLEST = 0.3
+SMALLEST = 0.45
 """The side of a close-up is at least this share of the window's: strokes on the lips alone are
 found by what is around them."""
 
