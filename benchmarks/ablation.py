@@ -26,6 +26,7 @@ from cocoscli.data.points import read_points
 from cocoscli.data.scenes import mask_name, render, save_image, write_scenes
 from cocoscli.data.scenes.layout import Layout
 from cocoscli.data.scenes.style import Style
+from cocoscli.engine.evaluation.diversity import Diversity
 from cocoscli.engine.evaluation.items import ResultReader
 from cocoscli.engine.evaluation.judge import CLASS_COLOURS, RESULT, UNMOVED, Judge
 from cocoscli.engine.evaluation.matching import Matcher
@@ -178,7 +179,8 @@ def measure(
     reader = ResultReader(out, subject.rows, subject.sources, matches=matcher.reader)
     inputs = [str(row["input"]) for row in subject.rows]
     store = FeatureStore(default_path())
-    judge = Judge(features, CPU, subject.sources.ignore, baselines, inputs, matcher, store)
+    diversity = Diversity(inputs, None)
+    judge = Judge(features, CPU, subject.sources.ignore, baselines, diversity, matcher, store)
     found: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
     for batch in cut(range(len(reader)), BATCH):
         for measured in judge.measure([reader.load(k) for k in batch]):

@@ -32,6 +32,7 @@ FIGURES = {
         "Copy", "higher",
         "L1 to the exemplar less that to another one; well below 0: copies its exemplar",
     ),
+    "lpips": Figure("LPIPS", "higher", "between results of one input, under other exemplars"),
     "diversity": Figure(
         "Diversity", "higher", "VGG distance between results of one input, under other exemplars"
     ),

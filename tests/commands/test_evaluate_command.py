@@ -33,7 +33,11 @@ def ask(desk, vgg, monkeypatch):
     def unreachable(weights: Path | None, device: object) -> object:
         raise CocosError("no FID: Inception's weights cannot be downloaded (no answer).")
 
+    def absent(device: object) -> object:
+        raise CocosError("no LPIPS: its weights cannot be had (no answer).")
+
     monkeypatch.setattr(module, "load_inception", unreachable)
+    monkeypatch.setattr(module, "load_lpips", absent)
     monkeypatch.setattr(sets, "VGG_LAYER", "relu1_2")  # the deep layers at 256 px take seconds
     monkeypatch.setattr(sets, "VGG_CHANNELS", 64)
 
@@ -132,7 +136,8 @@ def test_the_truth_of_scenes(translated, ask):
 def test_several_exemplars_an_input_have_a_diversity(desk, ask):
     desk.fill(2, 2)
     desk.translate("--pairs", "all")
-    assert ask().code == 0
+    told = ask()
+    assert told.code == 0 and "not called LPIPS" in told.err
     row = report(desk)["rows"]["results"]
     assert row["diversity"]["pairs"] == 4 and row["diversity"]["mean"] > 0
 

@@ -17,6 +17,7 @@ from cocoscli.data.points import read_points
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.batch import Decode, Loaded
+from cocoscli.engine.evaluation.diversity import Diversity, load_lpips, several
 from cocoscli.engine.evaluation.inception import load_inception
 from cocoscli.engine.evaluation.inputs import FolderInputs, NoInputs
 from cocoscli.engine.evaluation.items import Pair, PhotoReader, ResultReader
@@ -87,7 +88,7 @@ class Evaluation:
         self.extractor, self.extractor_facts = self._extractor()
         self.judge = Judge(
             self.features, device, self.sources.ignore, options.baselines,
-            [str(row["input"]) for row in self.rows], self.matcher, self.store,
+            self._diversity(), self.matcher, self.store,
         )  # fmt: skip
         self.sets: dict[str, ImageSet] = {}
         self.real = ImageSet(self.extractor, options.seed)
@@ -202,6 +203,17 @@ class Evaluation:
             draws=self.subject.folder is None, compares=options.baselines,
         )  # fmt: skip
 
+    def _diversity(self) -> Diversity:
+        """By LPIPS where it can be had, else by VGG under a name of its own; a note says why."""
+        inputs = [str(row["input"]) for row in self.rows]
+        if not several(inputs):
+            return Diversity(inputs, None)
+        try:
+            return Diversity(inputs, load_lpips(self.device))
+        except CocosError as error:
+            self.notes.append(f"{error} Diversity is a VGG distance instead, and not called LPIPS.")
+            return Diversity(inputs, None)
+
     def _extractor(self) -> tuple[Extractor, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""
         vgg = vgg_extractor(self.features.module, self.device)
@@ -220,9 +232,12 @@ class Evaluation:
 
     def report(self) -> Report:
         """All figures, with how they were measured."""
-        if self.judge.diversity.wanted:
+        diversity = self.judge.diversity
+        if diversity.wanted:
             done = [k for k in range(len(self.rows)) if k not in self.faults]
-            self._column(RESULT, "diversity")[done] = [self.judge.diversity.figure(k) for k in done]
+            self._column(RESULT, self.judge.diversity.name)[done] = [
+                self.judge.diversity.figure(k) for k in done
+            ]
         counted = len(self.rows) - len(self.faults)
         return {
             "output": self.subject.name,

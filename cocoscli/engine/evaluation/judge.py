@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cocoscli.data.planes import expand
+from cocoscli.engine.evaluation.diversity import Diversity
 from cocoscli.engine.evaluation.items import Pair
 from cocoscli.engine.evaluation.matching import Matched, Matcher
 from cocoscli.engine.evaluation.store import FeatureStore, mark_of
@@ -38,8 +38,6 @@ UNMATCHED = "no correspondence"
 BASELINES = (CLASS_COLOURS, TRANSFER, UNMATCHED, UNMOVED)
 VOID = 255
 """From this id on label maps say nothing where no other is set."""
-DIVERSE = 5
-"""Results of one input that are compared with each other at most."""
 
 
 @dataclass(frozen=True)
@@ -134,14 +132,14 @@ class Judge:
         device: torch.device,
         ignore: int | None,
         baselines: bool,
-        inputs: list[str],
+        diversity: Diversity,
         matcher: Matcher | None,
         store: FeatureStore,
     ) -> None:
         self.vgg, self.network, self.store = features.module, features.identity, store
         self.device, self.ignore, self.baselines = device, ignore, baselines
         self.classes = ClassSums()
-        self.diversity = Diversity(inputs)
+        self.diversity = diversity
         self.matcher = matcher
 
     @torch.inference_mode()
@@ -181,7 +179,7 @@ class Judge:
                 figures |= _against_truth(images, [p.truth for p in pairs])  # type: ignore[misc]
                 figures["truth_distance"] = feature_distance(activations, true)
             if row == RESULT and activations and self.diversity.wanted:
-                self.diversity.add(numbers, activations)
+                self.diversity.add(numbers, images, activations)
             yield Measured(row, numbers, images, figures)
 
     def _rows(
@@ -290,36 +288,3 @@ def _against_truth(images: np.ndarray, truths: list[np.ndarray]) -> Figures:
         "psnr": torch.tensor([psnr(*pair) for pair in both], dtype=torch.float64),
         "ssim": torch.tensor([ssim(*pair) for pair in both], dtype=torch.float64),
     }
-
-
-class Diversity:
-    """Distances between results of one input, which come in the same batch or in the next."""
-
-    def __init__(self, inputs: list[str]) -> None:
-        """`inputs` are those of all pairs, by number."""
-        self.inputs = inputs
-        self.wanted = any(a == b for a, b in itertools.pairwise(inputs))
-        """Whether any input has several results."""
-        self.distances: dict[str, list[float]] = defaultdict(list)
-        self._kept: dict[str, list[Mapping[str, Tensor]]] = {}
-
-    def forget(self, numbers: list[int]) -> None:
-        """Keep only what is of the inputs of these pairs, which come next."""
-        coming = {self.inputs[k] for k in numbers}
-        self._kept = {name: kept for name, kept in self._kept.items() if name in coming}
-
-    def add(self, numbers: list[int], activations: Mapping[str, Tensor]) -> None:
-        """Take the activations (B,C,h,w) by layer of some results."""
-        for b, k in enumerate(numbers):
-            name = self.inputs[k]
-            kept = self._kept.setdefault(name, [])
-            if len(kept) == DIVERSE:
-                continue
-            own = {layer: x[b : b + 1] for layer, x in activations.items()}
-            self.distances[name] += [float(feature_distance(own, before)) for before in kept]
-            kept.append(own)
-
-    def figure(self, k: int) -> float:
-        """The mean distance between the results of pair k's input; NaN where it has one."""
-        found = self.distances.get(self.inputs[k])
-        return sum(found) / len(found) if found else float("nan")

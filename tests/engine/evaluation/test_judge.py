@@ -1,15 +1,12 @@
-"""The judge by hand: classes numbered anew, groups, sums by class, diversity."""
+"""The judge by hand: classes numbered anew, groups, sums by class."""
 
 from __future__ import annotations
 
-from math import isnan
-
 import numpy as np
-import pytest
 import torch
 
 from cocoscli.engine.evaluation.items import Pair
-from cocoscli.engine.evaluation.judge import ClassSums, Diversity, Maps, groups
+from cocoscli.engine.evaluation.judge import ClassSums, Maps, groups
 
 CPU = torch.device("cpu")
 
@@ -56,15 +53,3 @@ def test_a_class_is_the_mean_of_the_results_that_have_it():
     assert sums.means() == {
         4: {"style_colour": 0.75, "images": 2}, 9: {"style_colour": 0.5, "images": 2},
     }  # fmt: skip
-
-
-@pytest.mark.parametrize("batches", [[[0, 1, 2, 3]], [[0], [1, 2], [3]]])
-def test_diversity_is_between_results_of_one_input(batches):
-    found = Diversity(["a", "a", "a", "b"])
-    directions = torch.eye(4)[:, :, None, None]
-    for numbers in batches:
-        found.forget(numbers)
-        found.add(numbers, {"x": directions[numbers]})
-    assert found.wanted and len(found.distances["a"]) == 3
-    assert found.figure(1) == pytest.approx(2) and isnan(found.figure(3))
-    assert not Diversity(["a", "b"]).wanted
