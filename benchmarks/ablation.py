@@ -32,12 +32,11 @@ from cocoscli.engine.evaluation.judge import CLASS_COLOURS, RESULT, UNMOVED, Jud
 from cocoscli.engine.evaluation.matching import Matcher
 from cocoscli.engine.evaluation.sources import Named
 from cocoscli.engine.evaluation.store import FeatureStore, default_path
-from cocoscli.engine.evaluation.subject import find_subject
+from cocoscli.engine.evaluation.subject import read_run
 from cocoscli.engine.features import Features, resolve_features
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.models import load_weights
 from cocoscli.engine.parallel import cut
-from cocoscli.engine.plan import PairOptions
 from cocoscli.errors import CocosError
 from cocoscli.metrics.quality import FIGURES
 from cocoscli.metrics.summary import Mean
@@ -172,14 +171,14 @@ def measure(
 
     Those of whole sets are left out: they would say little of pictures of 64 px.
     """
-    subject = find_subject(str(out), PairOptions(), held_out.named, CPU)
+    subject = read_run(out, held_out.named)
     points = read_points(held_out.points) if held_out.points else None
     matcher = Matcher.of(load_weights(weights, CPU), subject.sources, subject.settings, points, CPU,
                          draws=False, compares=False)  # fmt: skip
     reader = ResultReader(out, subject.rows, subject.sources, matches=matcher.reader)
     inputs = [str(row["input"]) for row in subject.rows]
     store = FeatureStore(default_path())
-    diversity = Diversity(inputs, None)
+    diversity = Diversity(inputs)
     judge = Judge(features, CPU, subject.sources.ignore, baselines, diversity, matcher, store)
     found: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
     for batch in cut(range(len(reader)), BATCH):
@@ -237,7 +236,7 @@ def panels(output: Path, names: list[str], exemplars: Path) -> Image.Image:
     for y, name in enumerate(names):
         draw.text((6, y * side + side // 2 - 8), VARIANTS[name].title, "black", font_size=13)
         out = output / "out" / name
-        results = find_subject(str(out), PairOptions(), Named(), CPU).rows
+        results = read_run(out, Named()).rows
         for x, row in enumerate(results[k] for k in SHOWN):
             files = (
                 out / thumb_name(row["key"], "input"), exemplars / row["exemplar"],

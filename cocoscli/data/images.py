@@ -149,14 +149,10 @@ def fitted(
 def open_photo(path: Path, data: bytes | None = None) -> Image.Image:
     """A photo at its own size as `read_photo` has it, in Pillow's hands: of mode RGB."""
     image = open_upright(path, data)
-    try:
-        rgb = _to_srgb(image)
-    except (ValueError, OSError) as error:
-        raise BadInput(
-            f"{shown(path)}: pixels of mode {image.mode} cannot be read as a photo "
-            f"({one_line(error)}); expected 8-bit or 16-bit grey, RGB or CMYK.",
-            "Save it as an 8-bit RGB PNG or JPEG.",
-        ) from error
+    rgb, alpha = opaque_srgb(image, path)
+    if alpha is not None:
+        opaque, rgb = rgb, Image.new("RGB", rgb.size, "white")
+        rgb.paste(opaque, mask=alpha)
     rgb.info = {}  # a comment or a profile of the file would be written with it again
     return rgb
 
@@ -277,17 +273,6 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB through the file's ICC profile, transparency composited onto white; raises
-    ValueError for a mode without meaning."""
-    rgb, alpha = opaque_srgb(image), alpha_of(image)
-    if alpha is None:
-        return rgb
-    white = Image.new("RGB", rgb.size, "white")
-    white.paste(rgb, mask=alpha)
-    return white
-
-
 def alpha_of(image: Image.Image) -> Image.Image | None:
     """The transparency of an image, of mode L; None where it has none, and of 16-bit greys."""
     if image.mode.startswith("I") or not image.has_transparency_data:
@@ -295,8 +280,20 @@ def alpha_of(image: Image.Image) -> Image.Image | None:
     return image.convert("RGBA").getchannel("A")
 
 
-def opaque_srgb(image: Image.Image) -> Image.Image:
-    """Any mode to RGB through the file's ICC profile, as if nothing were transparent."""
+def opaque_srgb(image: Image.Image, path: Path) -> tuple[Image.Image, Image.Image | None]:
+    """Any mode to RGB through the file's ICC profile, as if nothing were transparent, and
+    `alpha_of`. Raises BadInput for a mode without meaning; `path` names the file."""
+    try:
+        return _to_srgb(image), alpha_of(image)
+    except (ValueError, OSError) as error:
+        raise BadInput(
+            f"{shown(path)}: pixels of mode {image.mode} cannot be read as a photo "
+            f"({one_line(error)}); expected 8-bit or 16-bit grey, RGB or CMYK.",
+            "Save it as an 8-bit RGB PNG or JPEG.",
+        ) from error
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I"):
         image = Image.fromarray(((_uint16(image).astype(np.uint32) + 128) // 257).astype(np.uint8))

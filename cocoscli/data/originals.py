@@ -12,8 +12,6 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from cocoscli.data.images import Size, alpha_of, opaque_srgb, open_upright
-from cocoscli.data.wording import one_line, shown
-from cocoscli.errors import BadInput
 
 _SRGB = ImageCms.createProfile("sRGB")
 
@@ -75,19 +73,13 @@ class Original:
 def read_original(path: Path) -> Original:
     """Raises BadInput."""
     image = open_upright(path)
-    transparency = alpha_of(image)
-    alpha = None if transparency is None else np.array(transparency)
     profile = image.info.get("icc_profile")
     if image.mode in ("RGB", "RGBA") and (not profile or _both_ways(profile)):
-        return Original(np.array(image.convert("RGB")), alpha, profile or None)
-    try:
-        return Original(np.array(opaque_srgb(image)), alpha, None)
-    except (ValueError, OSError) as error:
-        raise BadInput(
-            f"{shown(path)}: pixels of mode {image.mode} cannot be read as a photo "
-            f"({one_line(error)}); expected 8-bit or 16-bit grey, RGB or CMYK.",
-            "Save it as an 8-bit RGB PNG or JPEG.",
-        ) from error
+        rgb, alpha = image.convert("RGB"), alpha_of(image)
+    else:
+        rgb, alpha = opaque_srgb(image, path)
+        profile = None
+    return Original(np.array(rgb), None if alpha is None else np.array(alpha), profile or None)
 
 
 def _both_ways(profile: bytes) -> bool:

@@ -43,20 +43,17 @@ def find_parts(original: Original) -> Mapping[str, np.ndarray] | None:
     found = find_faces(seen, PORTRAIT)
     if not found:
         return None
-    size = original.pixels.shape[1], original.pixels.shape[0]
     parts = face_parts(seen, found[0])
     return {
-        name: cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        name: cv2.resize(mask.astype(np.uint8), original.size, interpolation=cv2.INTER_NEAREST) > 0
         for name, mask in parts.items()
     }
 
 
 def _searched(original: Original) -> tuple[np.ndarray, float]:
     """A photo as faces are sought in it, and how much smaller that is."""
-    height, width = original.pixels.shape[:2]
-    scale = min(1.0, SEARCHED / max(height, width))
-    size = max(1, round(scale * width)), max(1, round(scale * height))
-    return original.seen(cv2.resize(original.pixels, size, interpolation=cv2.INTER_AREA)), scale
+    small = original.shrunk(SEARCHED)
+    return small.seen(small.pixels), min(1.0, SEARCHED / max(original.size))
 
 
 def _around(original: Original, face: Face, scale: float) -> Window:

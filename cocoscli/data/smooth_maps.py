@@ -9,6 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from cocosnet.config import STRIDE
+from cocosnet.flow import centres
 
 DEGREE = 3
 ROUNDS = 12
@@ -22,8 +23,7 @@ DOUBT = 0.05
 
 def cells(grid: tuple[int, int]) -> np.ndarray:
     """(h,w,2): xy of a grid's cells in pixels of its view."""
-    x, y = np.meshgrid(np.arange(grid[1]), np.arange(grid[0]))
-    return STRIDE * np.stack([x, y], axis=-1) + (STRIDE - 1) / 2
+    return centres(grid).double().numpy()
 
 
 def smoothed(moves: np.ndarray, trust: np.ndarray, tolerance: float) -> np.ndarray:
@@ -72,7 +72,7 @@ def sampled(grid: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 def mapped(grid: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Where a map (h,w,2) leads from xy (H,W,2) in pixels of its view; straight on beyond it."""
-    straight = _affine(grid)
+    straight = fitted(cells(grid.shape[:2]), grid)
     rest = grid - affine(straight, cells(grid.shape[:2]))
     return affine(straight, places) + sampled(rest, places)
 
@@ -87,16 +87,16 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     return np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
 
 
-def _affine(grid: np.ndarray) -> np.ndarray:
-    """The (2,3) matrix that is nearest to a map (h,w,2)."""
-    places = cells(grid.shape[:2]).reshape(-1, 2)
+def fitted(places: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """The (2,3) matrix that leads places (...,2) nearest to those found (...,2)."""
+    places = places.reshape(-1, 2)
     known = np.concatenate([places, np.ones((len(places), 1))], axis=1)
-    return np.linalg.lstsq(known, grid.reshape(-1, 2), rcond=None)[0].T
+    return np.linalg.lstsq(known, found.reshape(-1, 2), rcond=None)[0].T
 
 
 def inverted(grid: np.ndarray, places: np.ndarray, rounds: int = 12) -> np.ndarray:
     """Where a map (h,w,2) comes from: xy (H,W,2) elsewhere -> in pixels of its view."""
-    straight = _affine(grid)
+    straight = fitted(cells(grid.shape[:2]), grid)
     back = np.linalg.inv(straight[:, :2])
     found = (places - straight[:, 2]) @ back.T
     for _ in range(rounds):

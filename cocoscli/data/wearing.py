@@ -10,7 +10,7 @@ import numpy as np
 from cocoscli.data.guided import Guided
 from cocoscli.data.makeup import LEAST, blended
 from cocoscli.data.originals import Original
-from cocoscli.data.smooth_maps import affine, inverse
+from cocoscli.data.smooth_maps import affine, fitted, inverse
 from cocoscli.data.windows import SIDE, Window
 
 STEP = 2
@@ -39,8 +39,7 @@ class Worn:
         """From xy in the paint's pixels (n,n,2) and shares (n,n), 0..1, of every `STEP`th pixel of
         the window. None where nothing is painted."""
         grid = grid_places()
-        known = np.concatenate([grid, np.ones((*grid.shape[:2], 1))], axis=-1).reshape(-1, 3)
-        straight = np.linalg.lstsq(known, places.reshape(-1, 2), rcond=None)[0].T
+        straight = fitted(grid, places)
         values = np.concatenate([places - affine(straight, grid), share[..., None]], axis=-1)
         small = np.ascontiguousarray(window.look(grid))
         there = (_taken(paint, places)[..., 3] * share > LEAST).astype(np.uint8)

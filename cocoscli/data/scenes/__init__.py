@@ -11,7 +11,7 @@ Every pixel knows the object it shows and its coordinates (u, v) there; `corresp
 same point of the same object in another scene.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -331,9 +331,8 @@ def write_scenes(
     names; truth/ holds mask i in the style of exemplar i mod `exemplars` by the name of the mask,
     unless `truth` is False or there are no exemplars. points.csv has the `landmarks` of both.
     """
-    files: dict[str, list[Path]] = {
-        part.name: [] for part in fields(SceneFiles) if part.name != "points"
-    }
+    parts = ("masks", "exemplars", "exemplar_masks", "truth")
+    files: dict[str, list[Path]] = {part: [] for part in parts}
     known: dict[str, dict[str, tuple[float, float]]] = {}
     styles = [Style.sample(seed + k) for k in range(exemplars)]
     for k, style in enumerate(styles):

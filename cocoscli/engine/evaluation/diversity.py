@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from torchvision.models import VGG16_Weights
 
 from cocoscli.data.wording import one_line
-from cocoscli.engine.evaluation.inception import PATIENCE
+from cocoscli.engine.evaluation.inception import PATIENCE, kept_at
 from cocoscli.errors import CocosError
 from cocoscli.metrics.fidelity import feature_distance
 
@@ -51,7 +50,7 @@ def load_lpips(device: torch.device) -> Lpips:
     urls = (fidelity.URL_VGG16_LPIPS, VGG16_Weights.IMAGENET1K_V1.url)
     try:
         for url in urls:
-            if not (Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name).is_file():
+            if not kept_at(url).is_file():
                 await_answer(url, PATIENCE)
         module = fidelity.SampleSimilarityLPIPS("lpips-vgg16", sample_similarity_dtype="uint8")
     except (OSError, HTTPException, RuntimeError, UnpicklingError) as error:
@@ -71,18 +70,14 @@ class Kept(NamedTuple):
     """(1,C,h,w) by layer."""
 
 
-def several(inputs: Sequence[str]) -> bool:
-    """Whether any input has several results; `inputs` are those of all pairs, sorted."""
-    return any(a == b for a, b in itertools.pairwise(inputs))
-
-
 class Diversity:
     """Distances between results of one input, which come in the same batch or in the next."""
 
-    def __init__(self, inputs: list[str], lpips: Lpips | None) -> None:
-        """`inputs` are those of all pairs, by number; without LPIPS distances are VGG's."""
+    def __init__(self, inputs: list[str], lpips: Lpips | None = None) -> None:
+        """`inputs` are those of all pairs, by number, sorted; without LPIPS distances are VGG's."""
         self.inputs, self.lpips = inputs, lpips
-        self.wanted = several(inputs)
+        self.wanted = any(a == b for a, b in itertools.pairwise(inputs))
+        """Whether any input has several results."""
         self.distances: dict[str, list[float]] = defaultdict(list)
         self._kept: dict[str, list[Kept]] = {}
 

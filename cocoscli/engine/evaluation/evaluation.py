@@ -17,9 +17,8 @@ from cocoscli.data.points import read_points
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.batch import Decode, Loaded
-from cocoscli.engine.evaluation.diversity import Diversity, load_lpips, several
+from cocoscli.engine.evaluation.diversity import Diversity, load_lpips
 from cocoscli.engine.evaluation.inception import load_inception
-from cocoscli.engine.evaluation.inputs import FolderInputs, NoInputs
 from cocoscli.engine.evaluation.items import Pair, PhotoReader, ResultReader
 from cocoscli.engine.evaluation.judge import BASELINES, RESULT, Judge
 from cocoscli.engine.evaluation.matching import Matcher, check_weights
@@ -40,7 +39,7 @@ from cocoscli.engine.evaluation.subject import Subject
 from cocoscli.engine.features import Features, resolve_features
 from cocoscli.engine.models import load_weights
 from cocoscli.engine.parallel import cut, read_in_order
-from cocoscli.errors import BadInput, CocosError, UsageError
+from cocoscli.errors import CocosError, UsageError
 from cocoscli.metrics.quality import FIGURES, PCK
 
 ENOUGH = 2048
@@ -194,10 +193,7 @@ class Evaluation:
             if options.points is not None:
                 raise UsageError("--points needs --weights.", "Give the weights that translated.")
             return None
-        try:
-            points = read_points(options.points) if options.points is not None else None
-        except BadInput as error:
-            raise CocosError(error.message, error.hint) from None
+        points = read_points(options.points) if options.points is not None else None
         return Matcher.of(
             weights, self.sources, self.settings, points, self.device,
             draws=self.subject.folder is None, compares=options.baselines,
@@ -205,14 +201,14 @@ class Evaluation:
 
     def _diversity(self) -> Diversity:
         """By LPIPS where it can be had, else by VGG under a name of its own; a note says why."""
-        inputs = [str(row["input"]) for row in self.rows]
-        if not several(inputs):
-            return Diversity(inputs, None)
-        try:
-            return Diversity(inputs, load_lpips(self.device))
-        except CocosError as error:
-            self.notes.append(f"{error} Diversity is a VGG distance instead, and not called LPIPS.")
-            return Diversity(inputs, None)
+        found = Diversity([str(row["input"]) for row in self.rows])
+        if found.wanted:
+            try:
+                found.lpips = load_lpips(self.device)
+            except CocosError as error:
+                words = "Diversity is a VGG distance instead, and not called LPIPS."
+                self.notes.append(f"{error} {words}")
+        return found
 
     def _extractor(self) -> tuple[Extractor, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""
@@ -235,9 +231,7 @@ class Evaluation:
         diversity = self.judge.diversity
         if diversity.wanted:
             done = [k for k in range(len(self.rows)) if k not in self.faults]
-            self._column(RESULT, self.judge.diversity.name)[done] = [
-                self.judge.diversity.figure(k) for k in done
-            ]
+            self._column(RESULT, diversity.name)[done] = [diversity.figure(k) for k in done]
         counted = len(self.rows) - len(self.faults)
         return {
             "output": self.subject.name,
@@ -297,12 +291,8 @@ def _real_photos(sources: Sources, rows: Sequence[dict[str, Any]]) -> PhotoReade
     if sources.real is not None:
         names = sorted(str(path) for path in walk_files(sources.real) if is_image(path))
         return PhotoReader(names)
-    if isinstance(sources.inputs, NoInputs):
-        return PhotoReader(())
     keys = sorted({str(row["input"]) for row in rows})
-    if isinstance(sources.inputs, FolderInputs):
-        keys = [key for key in keys if sources.inputs.photo_path(key) is not None]
-    return PhotoReader(keys, sources)
+    return PhotoReader([key for key in keys if sources.inputs.has_photo(key)], sources)
 
 
 def _formats(names: Sequence[str]) -> str:

@@ -66,9 +66,14 @@ def load_inception(weights: Path | None, device: torch.device) -> Inception:
     return Inception(module.to(device), "torch-fidelity inception-v3-compat", file_sha256(path))
 
 
+def kept_at(url: str) -> Path:
+    """Where torch keeps the weights of an address."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+
+
 def downloaded(url: str) -> Path:
     """Where torch keeps the weights, downloaded if they are not there yet. Raises CocosError."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    path = kept_at(url)
     if path.is_file():
         return path
     try:

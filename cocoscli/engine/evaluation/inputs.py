@@ -32,6 +32,8 @@ class Inputs(Protocol):
         """(H,W) class ids; None where this kind of input has none. Raises BadInput."""
         ...
 
+    def has_photo(self, key: str) -> bool: ...
+
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         """(H,W,3) uint8; None where there is none. Raises BadInput."""
         ...
@@ -72,8 +74,11 @@ class FolderInputs:
     def labels(self, key: str, size: Size) -> np.ndarray | None:
         return read_ids(self.layout, self.root / key, size, self.colors)
 
+    def has_photo(self, key: str) -> bool:
+        return self.layout.photo(self.root / key) is not None
+
     def photo(self, key: str, size: Size) -> np.ndarray | None:
-        path = self.photo_path(key)
+        path = self.layout.photo(self.root / key)
         return None if path is None else read_photo(path, size)
 
     def condition(self, reader: ConditionReader, key: str, size: Size | None) -> np.ndarray:
@@ -81,10 +86,6 @@ class FolderInputs:
 
     def file_size(self, key: str) -> Size:
         return self.layout.native_size(self.root / key)
-
-    def photo_path(self, key: str) -> Path | None:
-        """The photo of an input; None where there is none."""
-        return self.layout.photo(self.root / key)
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,10 @@ class SampleInputs:
     layout: Layout
 
     def labels(self, key: str, size: Size) -> np.ndarray | None:
-        if not CONDITIONS[self.layout.kind].is_labels:
-            return None
-        reader = ConditionReader(self.layout, MAX_CLASSES, None)
-        return flat_ids(self.shards.condition(self.place(key), reader, size))
+        return sample_ids(self, self.layout, key, size)
+
+    def has_photo(self, key: str) -> bool:
+        return True
 
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         return self.shards.photo(self.place(key), size)
@@ -123,6 +124,9 @@ class NoInputs:
 
     def labels(self, key: str, size: Size) -> np.ndarray | None:
         return None
+
+    def has_photo(self, key: str) -> bool:
+        return False
 
     def photo(self, key: str, size: Size) -> np.ndarray | None:
         return None
@@ -154,14 +158,13 @@ class FolderExemplars:
     def labels(self, name: str, size: Size) -> np.ndarray | None:
         if not CONDITIONS[self.layout.kind].is_labels:
             return None
-        item = find_condition(self.layout, self.root / name, self.root, self.given, "exemplar")
-        return read_ids(self.layout, item, size, self.colors)
+        return read_ids(self.layout, self._item(name), size, self.colors)
 
     def condition(self, reader: ConditionReader, name: str, size: Size) -> np.ndarray:
-        photo = self.root / name
-        return reader.read(
-            find_condition(self.layout, photo, self.root, self.given, "exemplar"), size
-        )
+        return reader.read(self._item(name), size)
+
+    def _item(self, name: str) -> Path:
+        return find_condition(self.layout, self.root / name, self.root, self.given, "exemplar")
 
 
 @dataclass(frozen=True)
@@ -174,10 +177,7 @@ class StoredExemplars:
         return open_photo(Path(name), self._sample(name).by_name()["image"][1])
 
     def labels(self, name: str, size: Size) -> np.ndarray | None:
-        if not CONDITIONS[self.inputs.layout.kind].is_labels:
-            return None
-        return flat_ids(self.condition(ConditionReader(self.inputs.layout, MAX_CLASSES, None),
-                                       name, size))  # fmt: skip
+        return sample_ids(self, self.inputs.layout, name, size)
 
     def condition(self, reader: ConditionReader, name: str, size: Size) -> np.ndarray:
         return reader.read_sample(self._sample(name), size)
@@ -204,6 +204,16 @@ def flat_ids(condition: np.ndarray) -> np.ndarray:
     if len(condition) == 1:
         return condition[0]
     return np.where(condition[1] > 0, GLASSES, condition[0])
+
+
+def sample_ids(
+    samples: SampleInputs | StoredExemplars, layout: Layout, name: str, size: Size
+) -> np.ndarray | None:
+    """The class ids (H,W) of a sample's condition; None where the layout has no label maps. Raises
+    BadInput."""
+    if not CONDITIONS[layout.kind].is_labels:
+        return None
+    return flat_ids(samples.condition(ConditionReader(layout, MAX_CLASSES, None), name, size))
 
 
 def read_ids(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -155,7 +155,10 @@ class Judge:
         other = self._photos([pair.other for pair in pairs])
         truth = self._photos([pair.truth for pair in pairs])
         maps = None if pairs[0].labels is None else Maps.of(pairs, self.ignore, self.device)
-        compared = self._compared(pairs, maps)
+        seen = None
+        if self.baselines and maps and exemplar is not None:
+            seen = self.vgg(exemplar, LAYERS)
+        compared = self._compared(pairs, seen, maps)
         true = None if truth is None else self.vgg(truth, LAYERS)
         numbers = [pair.k for pair in pairs]
         of_match = {RESULT: joined([one.figures for one in matched]),
@@ -164,7 +167,9 @@ class Judge:
             pixels = self._tensor(list(images))
             figures: Figures = dict(of_match.get(row, {}))
             activations = None
-            if maps or true or (row == RESULT and self.diversity.wanted):
+            if row == UNMOVED and seen:
+                activations = seen
+            elif maps or true or (row == RESULT and self.diversity.wanted):
                 activations = self.vgg(pixels, LAYERS)
             if maps and activations:
                 own = ClassFeatures.of(activations, maps.labels, len(maps.ids))
@@ -213,13 +218,18 @@ class Judge:
             pair.image = one.image if pair.image is None else pair.image
         return matched
 
-    def _compared(self, pairs: list[Pair], maps: Maps | None) -> Compared:
+    def _compared(
+        self, pairs: list[Pair], seen: Mapping[str, Tensor] | None, maps: Maps | None
+    ) -> Compared:
+        """`seen` are the exemplars' activations, where they are needed anyway."""
         if maps is None:
             return Compared(None, None)
         classes = len(maps.ids)
         photo = self._described([(p.photo, p.labels) for p in pairs], maps.labels, classes)
         if maps.exemplar_labels is None:
             return Compared(photo, None)
+        if seen:
+            return Compared(photo, ClassFeatures.of(seen, maps.exemplar_labels, classes))
         both = [(p.exemplar, p.exemplar_labels) for p in pairs]
         return Compared(photo, self._described(both, maps.exemplar_labels, classes))
 

@@ -55,6 +55,16 @@ class MatchInput:
     points: tuple[np.ndarray, np.ndarray] | None
     """(N,2) xy of the points of both, in pixels of what is matched; of those known in both."""
 
+    @property
+    def matched(self) -> np.ndarray:
+        """The condition as it is matched."""
+        return self.condition if self.small is None else self.small
+
+    @property
+    def matched_size(self) -> Size:
+        """Its true (width, height)."""
+        return self.size if self.small is None else (self.small.shape[2], self.small.shape[1])
+
 
 @dataclass(frozen=True)
 class MatchReader:
@@ -190,7 +200,7 @@ class Matcher:
         figures = {"cycle_l1": cycle_error(match, self.network.photos([pair.image.matched]))}
         if pair.exemplar_map is not None:
             given = self.network.planes([pair.exemplar_map])
-            seen = self.network.planes([pair.condition if pair.small is None else pair.small])
+            seen = self.network.planes([pair.matched])
             transfer = label_transfer(match, given, seen)
             figures |= {"label_accuracy": transfer.accuracy, "label_miou": transfer.miou}
         return figures
@@ -219,9 +229,7 @@ def _stayed(pair: MatchInput) -> Figures:
     """The same of points that stay at their place in the image."""
     if pair.points is None:
         return {}
-    height, width = (pair.condition if pair.small is None else pair.small).shape[1:]
-    size = pair.size if pair.small is None else (width, height)
-    stayed = scaled(pair.points[0], size, _size_of(pair.image.matched))
+    stayed = scaled(pair.points[0], pair.matched_size, _size_of(pair.image.matched))
     return _pck(torch.from_numpy(stayed), pair)
 
 

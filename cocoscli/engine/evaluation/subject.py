@@ -19,6 +19,7 @@ from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.device import resolve_precision
 from cocoscli.engine.evaluation.inputs import stored_name
+from cocoscli.engine.evaluation.items import Row
 from cocoscli.engine.evaluation.sources import Named, Sources, find_sources, plain_sources
 from cocoscli.engine.items import PairReader, matching_layout, parse_size
 from cocoscli.engine.manifest import DONE, latest_rows
@@ -27,7 +28,6 @@ from cocoscli.engine.output import RUN, OutputFolder
 from cocoscli.engine.plan import PairOptions, find_weights, fitting_batch, match_setting, plan_pairs
 from cocoscli.errors import CocosError, UsageError
 
-Row = dict[str, Any]
 TRY = (
     "Give the --output of a run of `cocos translate`, a folder of images, or shards and --weights."
 )
@@ -56,11 +56,8 @@ def find_subject(spec: str, asked: PairOptions, named: Named, device: torch.devi
     that `asked` says how to translate. Raises CocosError and UsageError."""
     named.check()
     folder = Path(spec)
-    made_by = OutputFolder(folder).settings().get("command") if (folder / RUN).is_file() else None
-    if made_by == "translate":
-        return _written(folder, named)
-    if made_by not in (None, "prepare"):
-        raise CocosError(f"{shown(folder)}: made by `cocos {made_by}`; expected translations.", TRY)
+    if (folder / RUN).is_file() and OutputFolder(folder).settings().get("command") != "prepare":
+        return read_run(folder, named)
     if asked.weights is not None or is_shards(spec):
         if asked.exemplar is None:
             return _drawn_from_samples(spec, asked, named, device)
@@ -68,13 +65,15 @@ def find_subject(spec: str, asked: PairOptions, named: Named, device: torch.devi
     return _plain(folder, asked.exemplar, named)
 
 
-def _written(folder: Path, named: Named) -> Subject:
-    """The finished results of a run, sorted by input."""
+def read_run(folder: Path, named: Named) -> Subject:
+    """The finished results of a run of `cocos translate`, sorted by input. Raises CocosError."""
+    settings = OutputFolder(folder).settings()
+    if (made_by := settings.get("command")) != "translate":
+        raise CocosError(f"{shown(folder)}: made by `cocos {made_by}`; expected translations.", TRY)
     rows = [row for row in latest_rows(folder) if row.get("status") == DONE]
     if not rows:
         raise CocosError(f"{shown(folder)}: no finished result in its manifest.", TRY)
     rows.sort(key=lambda row: (row["input"], row["key"]))
-    settings = OutputFolder(folder).settings()
     return Subject(str(folder), folder, rows, settings, find_sources(settings, named))
 
 

@@ -15,20 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from cocoscli.data.conditions import preview
 from cocoscli.data.encoding import encode_image
 from cocoscli.data.wording import few, shown
-from cocoscli.engine.evaluation.items import read_result
+from cocoscli.engine.evaluation.items import Row, read_result
 from cocoscli.engine.evaluation.sources import Named
-from cocoscli.engine.evaluation.subject import Row, Subject, find_subject
+from cocoscli.engine.evaluation.subject import Subject, read_run
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.gallery import thumb_name
 from cocoscli.engine.manifest import digest
 from cocoscli.engine.output import RUN
-from cocoscli.engine.plan import PairOptions
 from cocoscli.errors import BadInput, CocosError, UsageError
 from cocoscli.report import INDEX, render_page, write_whole
 
@@ -111,7 +109,7 @@ def _open(folder: Path, name: str) -> Run:
         raise CocosError(
             f"{shown(folder)}: no {RUN} in it.", "Give the --output of a run of `cocos translate`."
         )
-    subject = find_subject(str(folder), PairOptions(), Named(), torch.device("cpu"))
+    subject = read_run(folder, Named())
     rows = {(str(row["input"]), str(row["exemplar"])): row for row in subject.rows}
     return Run(name, folder, subject, rows)
 
