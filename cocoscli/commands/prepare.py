@@ -47,6 +47,15 @@ def prepare(
     keypoints: Annotated[
         Path | None, typer.Option("--keypoints", metavar="FILE", help="Key points by stem.")
     ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(
+            "--points",
+            metavar="FILE",
+            show_default="points.csv in SOURCE, if it is there",
+            help="Named points of photos (CSV or JSON), for training with losses.points.",
+        ),
+    ] = None,
     skeleton: Annotated[
         Path | None, typer.Option("--skeleton", metavar="FILE", help="Chains of key points.")
     ] = None,
@@ -185,8 +194,9 @@ def prepare(
     plan = plan_preparation(
         PrepareOptions(
             source=source, generate=generate, layout=layout, kind=kind, keypoints=keypoints,
-            skeleton=skeleton, subset=subset, scenes=scenes, colors=colors, classes=classes,
-            ignore_label=None if ignore_label < 0 else ignore_label, size=size, format=format,
+            points=points, skeleton=skeleton, subset=subset, scenes=scenes, colors=colors,
+            classes=classes, size=size, format=format,
+            ignore_label=None if ignore_label < 0 else ignore_label,
             quality=quality, exemplars=exemplars, features=features, identity=identity,
             generated=generated, top=top, keep_all=keep_all, val=val, dedupe=dedupe,
             shard_samples=shard_samples, shard_bytes=shard_megabytes * 10**6, seed=seed,

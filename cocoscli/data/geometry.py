@@ -6,7 +6,7 @@ Photos are (H, W, 3) uint8 and sources aligned with them; sizes are (width, heig
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -21,12 +21,17 @@ CONTROL = 4
 """Control points a side of a smooth bend."""
 
 
+NONE = np.empty((0, 2), np.float32)
+
+
 @dataclass(frozen=True)
 class Aligned:
-    """A photo and its sources."""
+    """A photo, its sources and points of it."""
 
     photo: np.ndarray
     sources: Sources
+    points: np.ndarray = field(default_factory=lambda: NONE)
+    """(N,2): x and y of further points that move along."""
 
     @property
     def size(self) -> Size:
@@ -47,7 +52,8 @@ class Aligned:
             elif name in POINTS:
                 arrays[name] = points(name, array).astype(np.float32)
         size = (moved.shape[1], moved.shape[0])
-        return Aligned(moved, Sources(self.sources.kind, arrays, size))
+        further = points("points", self.points).astype(np.float32) if len(self.points) else NONE
+        return Aligned(moved, Sources(self.sources.kind, arrays, size), further)
 
 
 def crop(item: Aligned, left: int, top: int, size: Size) -> Aligned:

@@ -27,6 +27,8 @@ from cocoscli.data.wording import one_line, shown
 from cocoscli.errors import BadInput
 
 EXPECTED = "CSV rows key,name,x,y or x,y, or JSON {key: [[x, y], ...]} or [[x, y], ...]"
+MOST_BYTES = 2**20
+"""Of a shard's points."""
 COLUMNS = {4: ["key", "name", "x", "y"], 2: ["x", "y"]}
 
 
@@ -155,6 +157,33 @@ def _named(points: list[tuple[str, float, float]]) -> Points:
 def scaled(xy: np.ndarray, size: Size, to: Size) -> np.ndarray:
     """Points (..., 2) of an image of (width, height), where it is resized to another size."""
     return (xy + 0.5) * np.divide(to, size) - 0.5
+
+
+def encode_known(points: Points, size: Size) -> bytes:
+    """Points of an image of (width, height), as a shard's `points.json`."""
+    xy = points.xy.round(3).tolist()
+    text = json.dumps({"size": list(size), "points": dict(zip(points.names, xy, strict=True))})
+    return text.encode()
+
+
+def decode_known(data: bytes, size: Size, source: str) -> Points:
+    """What `encode_known` wrote, where the image is resized to `size`. Raises BadInput, which
+    names `source`."""
+    try:
+        if len(data) > MOST_BYTES:
+            raise ValueError(f"larger than {MOST_BYTES:,} bytes")
+        stored = json.loads(data)
+        width, height = (int(side) for side in stored["size"])
+        names = tuple(map(str, stored["points"]))
+        xy = np.array(list(stored["points"].values()), np.float64).reshape(len(names), 2)
+        if min(width, height) < 1 or not (np.abs(xy) <= MAX_COORDINATE).all():
+            raise ValueError("no places in an image")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise BadInput(
+            f"{source}: no points of an image ({one_line(error)}).",
+            "Write the shards again with cocos prepare.",
+        ) from None
+    return Points(names, scaled(xy, (width, height), size))
 
 
 def encode_points(rows: Iterable[Carried], format: str) -> bytes:

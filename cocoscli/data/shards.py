@@ -4,8 +4,9 @@ A sample's members share a key and differ in what follows its first dot:
 
     KEY.image.jpg                   the photo
     KEY.condition.png|npz           what its condition is made from (`sources.Sources`)
+    KEY.points.json                 named points of the photo, where they are known
     KEY.exemplar.0.jpg ...          the exemplars chosen for it, best first
-    KEY.exemplar_condition.0.png    theirs
+    KEY.exemplar_condition.0.png    theirs; and exemplar_points.0.json
     KEY.meta.json                   source path, split, hash, exemplars' keys and scores
 
 A sample of results has KEY.image.png and KEY.meta.json (input, exemplar, source key, hash).
@@ -53,6 +54,14 @@ def decode_key(key: str) -> str:
 def join_keys(key: str, name: str) -> str:
     """The key of a sample made from another and a named file: the file's part is the last one."""
     return f"{key}/{encode_key(name).replace('/', '%2F')}"
+
+
+def member_name(what: str, exemplar: int | None = None) -> str:
+    """`image`, `condition` or `points` of a sample's own photo, or of one of its exemplars:
+    `exemplar.0`, `exemplar_condition.0`, `exemplar_points.0`."""
+    if exemplar is None:
+        return what
+    return f"{'exemplar' if what == 'image' else f'exemplar_{what}'}.{exemplar}"
 
 
 @dataclass

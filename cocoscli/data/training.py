@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image, ImageEnhance
 
 from cocoscli.data import geometry
 from cocoscli.data.conditions import CONDITIONS, check_ids
 from cocoscli.data.geometry import Aligned
-from cocoscli.data.images import read_photo
+from cocoscli.data.images import Size, read_photo
+from cocoscli.data.points import NONE, Points, decode_known
 from cocoscli.data.resizing import resize_bicubic
-from cocoscli.data.shards import Sample, decode_key
+from cocoscli.data.shards import Sample, decode_key, member_name
 from cocoscli.data.sources import build_condition, decode_sources
 from cocoscli.errors import BadInput
 from cocoscli.recipe import Recipe
+
+POINTS = 256
+"""Points of a sample at most."""
+NO_PAIRS = np.empty((0, 4), np.float32)
 
 
 class TrainingItem(NamedTuple):
@@ -34,6 +41,8 @@ class TrainingItem(NamedTuple):
     """(P,H,W), where it is of use."""
     pseudo: bool
     """Whether the exemplar was made from the photo itself."""
+    points: np.ndarray = NO_PAIRS
+    """(N,4) float32: x and y in the photo and in the exemplar, of points that both show."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,11 @@ class SampleReader:
         model = self.recipe.model
         return model.mask_mix or model.exemplar_mask or self.recipe.losses.mask > 0
 
+    @property
+    def points(self) -> bool:
+        """Whether a loss asks for points that both images show."""
+        return self.recipe.losses.points > 0
+
     def training(self, sample: Sample, seed: tuple[int, ...]) -> TrainingItem:
         """A sample as training sees it: augmented, with an exemplar drawn for it. Raises BadInput.
 
@@ -64,16 +78,33 @@ class SampleReader:
         """
         rng = np.random.default_rng(seed)
         found = _Members(sample)
-        whole = self._augmented(self._aligned(found, "image", "condition"), rng)
-        target = self._cropped(whole, rng)
-        stored = found.exemplars
+        own = self._recoloured(self._known(found), rng)
+        whole = self._moved(own.item, rng)
+        target, mirrored = self._cropped(whole, rng)
+        number = self._drawn(found.exemplars, rng)
+        if number is None:
+            exemplar = self._pseudo(own.item, whole, target, rng)
+            points = self._both_show(np.hstack([target.points, exemplar.points]), rng)
+            return self._item(found.key, target, exemplar, pseudo=True, points=points)
+        real = self._recoloured(self._known(found, number), rng)
+        # What is named left in both must not be mirrored in one of them.
+        follow = mirrored if own.names and real.names else None
+        exemplar, _ = self._cropped(self._moved(real.item, rng), rng, follow)
+        ours, theirs = shared_names(own.names, real.names)
+        points = np.hstack([target.points[ours], exemplar.points[theirs]])
+        points = self._both_show(points, rng)
+        return self._item(found.key, target, exemplar, pseudo=False, points=points)
+
+    def _drawn(self, stored: list[int], rng: np.random.Generator) -> int | None:
+        """Which of the stored exemplars is taken; None: a pseudo one."""
         chance, given = rng.random(), self.recipe.data.exemplars
         if not stored or chance < given.pseudo:
-            return self._item(found.key, target, self._pseudo(whole, target, rng), pseudo=True)
-        number = stored[0] if chance < given.pseudo + given.first else stored[-1]
-        real = self._aligned(found, f"exemplar.{number}", f"exemplar_condition.{number}")
-        exemplar = self._cropped(self._augmented(real, rng), rng)
-        return self._item(found.key, target, exemplar, pseudo=False)
+            return None
+        if chance < given.pseudo + given.first:
+            return stored[0]
+        if chance < given.pseudo + given.first + given.any:
+            return int(rng.choice(stored))
+        return stored[-1]
 
     def held_out(self, sample: Sample, *, pseudo: bool = False) -> TrainingItem:
         """A sample as it is: cropped to its middle, with its best exemplar. Raises BadInput.
@@ -81,21 +112,37 @@ class SampleReader:
         `pseudo` bends the photo itself, always in the same way, to be its own exemplar.
         """
         found = _Members(sample)
-        target = self._middle(self._aligned(found, "image", "condition"))
+        target = self._middle(self._aligned(found))
         stored = found.exemplars
         if pseudo or not stored:
             rng = np.random.default_rng(0)
             bent = geometry.warp(target, geometry.bend(target.size, self.recipe.data.warp, rng))
             return self._item(found.key, target, bent, pseudo=True)
-        names = f"exemplar.{stored[0]}", f"exemplar_condition.{stored[0]}"
-        return self._item(found.key, target, self._middle(self._aligned(found, *names)), False)
+        exemplar = self._middle(self._aligned(found, stored[0]))
+        return self._item(found.key, target, exemplar, pseudo=False)
 
-    def _aligned(self, found: _Members, image: str, condition: str) -> Aligned:
+    def _known(self, found: _Members, exemplar: int | None = None) -> _Known:
+        """The sample's photo, or one of its exemplars, with the points that a loss asks for: the
+        named ones, and for pseudo exemplars corners of the photo."""
+        item = self._aligned(found, exemplar)
+        if not self.points:
+            return _Known(item, ())
+        named = found.points(exemplar, item.size)
+        further = corners(item.photo) if exemplar is None else NONE.xy
+        return _Known(replace(item, points=np.vstack([named.xy, further])), named.names)
+
+    def _both_show(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Of points (N,4) those that lie in both images, at most `POINTS` of them."""
+        inside = ((points >= 0) & (points <= self.size - 1)).all(axis=1)
+        seen = points[inside].astype(np.float32)
+        return seen[rng.permutation(len(seen))[:POINTS]]
+
+    def _aligned(self, found: _Members, exemplar: int | None = None) -> Aligned:
         """A photo and its sources at the side that crops are taken from."""
         load = (self.recipe.load, self.recipe.load)
-        photo = read_photo(Path(found.key), None, data=found.data(image)[1])
+        photo = read_photo(Path(found.key), None, data=found.data("image", exemplar)[1])
         own = (photo.shape[1], photo.shape[0])
-        suffix, data = found.data(condition)
+        suffix, data = found.data("condition", exemplar)
         sources = decode_sources(self.kind, suffix, data, own, source=found.key)
         if CONDITIONS[self.kind].is_labels:
             check_ids(sources.arrays["ids"], self.recipe.model.channels, source=found.key)
@@ -103,8 +150,15 @@ class SampleReader:
             photo = resize_bicubic(photo, load)
         return Aligned(photo, sources.resized(load))
 
-    def _augmented(self, item: Aligned, rng: np.random.Generator) -> Aligned:
-        """Turned, zoomed, shifted, bent and recoloured, each by up to what the recipe says."""
+    def _recoloured(self, known: _Known, rng: np.random.Generator) -> _Known:
+        strength = self.recipe.data.colour
+        if not strength:
+            return known
+        photo = recoloured(known.item.photo, strength, rng)
+        return known._replace(item=replace(known.item, photo=photo))
+
+    def _moved(self, item: Aligned, rng: np.random.Generator) -> Aligned:
+        """Turned, zoomed, shifted and bent, each by up to what the recipe says."""
         c = self.recipe.data
         if c.rotate or c.scale or c.shift or c.bend:
             degrees, zoom, x, y = rng.uniform(-1, 1, 4)
@@ -113,12 +167,17 @@ class SampleReader:
             if c.bend:
                 origins = geometry.chained(origins, geometry.bend(item.size, c.bend, rng))
             item = geometry.warp(item, origins)
-        return Aligned(recoloured(item.photo, c.colour, rng), item.sources) if c.colour else item
+        return item
 
-    def _cropped(self, item: Aligned, rng: np.random.Generator) -> Aligned:
-        """A random window, flipped by chance where the recipe flips."""
+    def _cropped(
+        self, item: Aligned, rng: np.random.Generator, mirrored: bool | None = None
+    ) -> tuple[Aligned, bool]:
+        """A random window, and whether it is mirrored: as said, or by chance where the recipe
+        flips."""
         item = self._window(item, rng)
-        return geometry.flip(item) if self.recipe.data.flip and rng.random() < 0.5 else item
+        if mirrored is None:
+            mirrored = self.recipe.data.flip and bool(rng.random() < 0.5)
+        return (geometry.flip(item) if mirrored else item), mirrored
 
     def _window(self, item: Aligned, rng: np.random.Generator) -> Aligned:
         room = item.size[0] - self.size
@@ -131,10 +190,15 @@ class SampleReader:
         offset = (item.size[0] - self.size) // 2
         return geometry.crop(item, offset, offset, (self.size, self.size)) if offset else item
 
-    def _pseudo(self, whole: Aligned, target: Aligned, rng: np.random.Generator) -> Aligned:
-        """An exemplar from the photo itself: a second crop, a flip, an elastic warp."""
+    def _pseudo(
+        self, own: Aligned, whole: Aligned, target: Aligned, rng: np.random.Generator
+    ) -> Aligned:
+        """An exemplar from the photo itself, as it is stored, moved, or cropped too: by a move of
+        its own, a second crop, a flip, an elastic warp."""
         ways = self.recipe.data.pseudo
-        exemplar = self._window(whole, rng) if "crop" in ways else target
+        if "move" in ways:
+            whole = self._moved(own, rng)
+        exemplar = self._window(whole, rng) if {"move", "crop"} & {*ways} else target
         flips = "flip" in ways or ("crop" in ways and self.recipe.data.flip)
         if flips and rng.random() < 0.5:
             exemplar = geometry.flip(exemplar)
@@ -143,11 +207,17 @@ class SampleReader:
             exemplar = geometry.warp(exemplar, origins)
         return exemplar
 
-    def _item(self, key: str, target: Aligned, exemplar: Aligned, pseudo: bool) -> TrainingItem:
+    def _item(
+        self,
+        key: str,
+        target: Aligned,
+        exemplar: Aligned,
+        pseudo: bool,
+        points: np.ndarray = NO_PAIRS,
+    ) -> TrainingItem:
         condition = self._condition(exemplar, key) if self.exemplar_conditions else None
-        return TrainingItem(
-            key, target.photo, self._condition(target, key), exemplar.photo, condition, pseudo
-        )
+        own = self._condition(target, key)
+        return TrainingItem(key, target.photo, own, exemplar.photo, condition, pseudo, points)
 
     def _condition(self, item: Aligned, key: str) -> np.ndarray:
         array = build_condition(item.sources, item.photo)
@@ -158,6 +228,13 @@ class SampleReader:
                 "Prepare the dataset with one skeleton for all.",
             )
         return array
+
+
+class _Known(NamedTuple):
+    """A photo with its points, the first of which have names."""
+
+    item: Aligned
+    names: tuple[str, ...]
 
 
 class _Members:
@@ -173,11 +250,35 @@ class _Members:
         names = (name.partition(".") for name in self._members)
         return sorted(int(n) for what, _, n in names if what == "exemplar" and n.isdecimal())
 
-    def data(self, name: str) -> tuple[str, bytes]:
-        """A member's suffix and bytes. Raises BadInput."""
+    def points(self, exemplar: int | None, size: Size) -> Points:
+        """The named points of the photo or of an exemplar, as it is at a size; none where there
+        are none. Raises BadInput."""
+        name = member_name("points", exemplar)
+        if name not in self._members:
+            return NONE
+        return decode_known(self._members[name][1], size, source=f"{self.key}: {name}")
+
+    def data(self, what: str, exemplar: int | None = None) -> tuple[str, bytes]:
+        """The suffix and bytes of `what` of the photo or of an exemplar. Raises BadInput."""
+        name = member_name(what, exemplar)
         if name not in self._members:
             raise BadInput(f"{self.key}: a sample without {name}.", "Prepare it again.")
         return self._members[name]
+
+
+def shared_names(ours: Sequence[str], theirs: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Where the names that both have lie in each."""
+    places = {name: n for n, name in enumerate(theirs)}
+    found = [(n, places[name]) for n, name in enumerate(ours) if name in places]
+    return [n for n, _ in found], [n for _, n in found]
+
+
+def corners(photo: np.ndarray) -> np.ndarray:
+    """(N,2) x and y of places of a photo (H,W,3) that can be told from their neighbours."""
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
+    apart = max(2, min(grey.shape) // 32)
+    found = cv2.goodFeaturesToTrack(grey, POINTS // 2, qualityLevel=0.01, minDistance=apart)
+    return NONE.xy if found is None else found.reshape(-1, 2)
 
 
 def recoloured(photo: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

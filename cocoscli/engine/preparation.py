@@ -19,6 +19,7 @@ from cocoscli.data.filelist import FileList
 from cocoscli.data.images import read_photo
 from cocoscli.data.layouts import LAYOUTS, detect
 from cocoscli.data.layouts.layout import Layout
+from cocoscli.data.points import PointFile, read_points
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.scenes import CLASSES, write_dataset
 from cocoscli.data.walking import contents
@@ -46,6 +47,8 @@ from cocoscli.errors import BadInput, CocosError, UsageError
 
 SCENES = Path("out/scenes-dataset")
 SCENE_COUNT = 200
+POINTS = "points.csv"
+"""Where a dataset's points are looked for."""
 FEATURE_SIZE = 224
 
 
@@ -69,6 +72,7 @@ class PrepareOptions:
     layout: str | None = None
     kind: str | None = None
     keypoints: Path | None = None
+    points: Path | None = None
     skeleton: Path | None = None
     subset: str | None = None
     scenes: Path | None = None
@@ -122,7 +126,7 @@ class Preparation:
             "size", "format", "quality", "top", "keep_all", "val", "dedupe", "shard_samples",
             "shard_bytes", "seed")}  # fmt: skip
         optional = {name: str(getattr(o, name) or "") for name in (
-            "keypoints", "skeleton", "subset", "scenes", "colors", "classes", "features",
+            "keypoints", "points", "skeleton", "subset", "scenes", "colors", "classes", "features",
             "identity", "generated")}  # fmt: skip
         ignore = -1 if o.ignore_label is None else o.ignore_label
         return {**named, **plain, **optional, "ignore_label": ignore, "names": self._names()}
@@ -220,7 +224,8 @@ def plan_preparation(options: PrepareOptions) -> Preparation:
         named = layout.class_names(root)
         known = options.classes or classes or (max(named) + 1 if named else None)
     ignore = options.ignore_label
-    source = Source(layout, root.absolute(), names, colors, known, ignore)
+    points = _points(options, root, defaults)
+    source = Source(layout, root.absolute(), names, colors, known, ignore, points)
     strategy = _strategy(options, layout, defaults)
     encoding = Encoding(size, options.format, options.quality)
     limits = Limits(options.shard_samples, options.shard_bytes)
@@ -245,6 +250,17 @@ def _root(options: PrepareOptions, defaults: list[tuple[str, str, str]]) -> tupl
         raise storage_error(SCENES, error) from None
     defaults.append(("source", f"{options.generate} generated scenes in {SCENES}", "SOURCE"))
     return SCENES, len(CLASSES)
+
+
+def _points(
+    options: PrepareOptions, root: Path, defaults: list[tuple[str, str, str]]
+) -> PointFile | None:
+    """The points that are known of photos: of a file, or of one that lies at the root."""
+    found = root / POINTS
+    if options.points is None and found.is_file():
+        defaults.append(("points", str(found), "--points"))
+        return read_points(found)
+    return read_points(options.points) if options.points else None
 
 
 def _layout(options: PrepareOptions, root: Path, defaults: list[tuple[str, str, str]]) -> Layout:

@@ -25,6 +25,7 @@ from cocoscli.data.building import shows_nothing
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.encoding import encode_photo
 from cocoscli.data.images import fitted, open_photo, read_bytes
+from cocoscli.data.points import encode_known
 from cocoscli.data.references import (
     REFERENCES,
     named,
@@ -33,7 +34,7 @@ from cocoscli.data.references import (
     write_references,
 )
 from cocoscli.data.retrieval import Retrieval
-from cocoscli.data.shards import SCHEMA, Sample, encode_key, read_index
+from cocoscli.data.shards import SCHEMA, Sample, encode_key, member_name, read_index
 from cocoscli.data.sources import encode_sources
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import LAYOUT_STORE, DescriptorStore
@@ -62,7 +63,7 @@ class Encoded:
     """One item as it is stored."""
 
     members: dict[str, bytes]
-    """`image.*` and `condition.*`."""
+    """`image.*` and `condition.*`; `points.json` where points are known."""
     image: str
     """The photo's path below the root."""
     sha256: str
@@ -118,7 +119,7 @@ class Encoder:
                 pair = self._encoded(j).members
             except (BadInput, OSError):  # it has a row of its own
                 continue
-            members |= {_exemplar_name(suffix, len(exemplars)): d for suffix, d in pair.items()}
+            members |= {_of_exemplar(suffix, len(exemplars)): d for suffix, d in pair.items()}
             exemplars.append({"key": self.source.names[j], "score": round(score, 6)})
         meta = {
             "key": self.source.names[i],
@@ -151,6 +152,9 @@ class Encoder:
             f"image.{format}": encode_photo(photo, format, self.encoding.quality),
             f"condition.{suffix}": condition,
         }
+        known = self.source.known_points(path, whole.size)
+        if len(known):
+            members["points.json"] = encode_known(known, whole.size)
         notes = [sources.lack] if sources.lack else []
         if not CONDITIONS[sources.kind].is_labels:
             notes += [EMPTY] if shows_nothing(sources, np.asarray(photo)) else []
@@ -174,10 +178,10 @@ def largest_id(ids: np.ndarray | None, ignore: int | None) -> int:
     return int(others.max()) if others.size else -1
 
 
-def _exemplar_name(suffix: str, number: int) -> str:
+def _of_exemplar(suffix: str, number: int) -> str:
     """`image.jpg` -> `exemplar.0.jpg`, `condition.png` -> `exemplar_condition.0.png`."""
     name, _, tail = suffix.partition(".")
-    return f"{'exemplar' if name == 'image' else 'exemplar_condition'}.{number}.{tail}"
+    return f"{member_name(name, number)}.{tail}"
 
 
 def writing_order(splits: np.ndarray, seed: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from cocoscli.data.images import (
     read_bytes,
 )
 from cocoscli.data.layouts.layout import Layout
+from cocoscli.data.points import NONE, PointFile, Points
 from cocoscli.data.sources import Sources
 from cocoscli.data.walking import find_stem, walk_files
 from cocoscli.data.wording import shown
@@ -46,6 +47,7 @@ class Source:
     channels: int | None = None
     """Classes of label maps where known; ids beyond are refused."""
     ignore: int | None = 255
+    points: PointFile | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +76,15 @@ class Source:
         found = self.layout.sources(self.item(i), None, self.colors)
         check_aspect(self.item(i), found.size, photo, native)
         return self._checked(i, found.resized(size))
+
+    def known_points(self, photo: Path, size: Size) -> Points:
+        """The named points of a photo of `size`; none where none are given.
+
+        Raises BadInput for faulty ones.
+        """
+        if self.points is None:
+            return NONE
+        return self.points.of(os.path.relpath(photo, self.root), size)
 
     def _checked(self, i: int, sources: Sources) -> Sources:
         if self.channels is not None and "ids" in sources.arrays:

@@ -50,14 +50,16 @@ class Exemplars(Section):
     """The best that was retrieved."""
     last: Share = 0.2
     """The last that was stored of those retrieved: a hard one."""
+    any: Share = 0.0
+    """One of those stored (`cocos prepare --keep-all` stores all that were retrieved)."""
     pseudo: Share = 0.3
     """Made from the target's own photo."""
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Exemplars:
-        total = self.first + self.last + self.pseudo
+        total = self.first + self.last + self.any + self.pseudo
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"first, last and pseudo sum to {total:g}, expected 1")
+            raise ValueError(f"first, last, any and pseudo sum to {total:g}, expected 1")
         return self
 
 
@@ -69,11 +71,12 @@ class Data(Section):
     flip: bool = False
     """Mirror every second sample."""
     exemplars: Exemplars = Exemplars()
-    pseudo: Annotated[tuple[Literal["crop", "flip", "warp"], ...], Field(strict=False)] = (
+    pseudo: Annotated[tuple[Literal["move", "crop", "flip", "warp"], ...], Field(strict=False)] = (
         "warp",
         "flip",
     )
-    """What makes a pseudo exemplar: another crop, mirroring (of every second), an elastic warp."""
+    """What makes a pseudo exemplar: a turn, zoom, shift and bend of its own, another crop,
+    mirroring (of every second), an elastic warp."""
     warp: Share = 0.08
     """Amplitude of that warp, as a share of the side."""
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
@@ -91,7 +94,7 @@ class Data(Section):
     @classmethod
     def _each_once(cls, ways: tuple[str, ...]) -> tuple[str, ...]:
         if not ways or len(set(ways)) < len(ways):
-            raise ValueError("expected one or more of crop, flip and warp, each once")
+            raise ValueError("expected one or more of move, crop, flip and warp, each once")
         return ways
 
 

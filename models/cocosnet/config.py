@@ -152,6 +152,8 @@ class LossConfig:
     """Cross-entropy of the warped exemplar's mask (Appendix E)."""
     warp_self: float = 0.0
     """L1 of the warp and the photo for pseudo exemplars (the release's, for DeepFashion)."""
+    points: float = 0.0
+    """Cross-entropy of matches at points known in both images (ours; needs no other network)."""
 
     def __post_init__(self) -> None:
         if self.form not in ("paper", "released"):

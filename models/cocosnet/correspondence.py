@@ -227,6 +227,20 @@ class Correspondence(nn.Module):
         bank = ExemplarBank(self._describe(theirs), self._colours(y))
         return Match(self._describe(ours), bank, self.config)
 
+    def match_photos(
+        self, photo: Tensor, exemplar: Tensor, colours: Tensor, conditions: Tensor | None
+    ) -> Match:
+        """The match of photo to photo, past the adaptor, as training takes it.
+
+        What F_B made of both, (B,4n,h,w) each, the exemplar's `colours`, and the conditions
+        (2B,K,H,W) of both, the exemplar's first, where the network is given them.
+        """
+        features = self.shared.exemplar_features(torch.cat([exemplar, photo]), conditions)
+        theirs, ours = features.chunk(2)
+        return Match(
+            self._describe(ours), ExemplarBank(self._describe(theirs), colours), self.config
+        )
+
     def _colours(self, y: Tensor) -> Tensor:
         """What Eq. 4 averages of photos (B,3,H,W): their grid of colours, or of patches."""
         if self.config.warp_patch:

@@ -25,6 +25,11 @@ def pixels(cells: Tensor) -> Tensor:
     return cells * STRIDE + (STRIDE - 1) / 2
 
 
+def in_cells(pixels: Tensor) -> Tensor:
+    """Positions in pixels -> in cells of a matching grid."""
+    return (pixels - (STRIDE - 1) / 2) / STRIDE
+
+
 def cells(index: Tensor, width: int) -> Tensor:
     """Flat positions (...) on a grid `width` wide -> (...,2) xy in cells."""
     return torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=-1)

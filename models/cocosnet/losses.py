@@ -169,6 +169,36 @@ def mask(
     return _share(-(chosen * (single(warped) + _LEAST).log()).sum(), chosen.sum(), total)
 
 
+def points(
+    warp: Callable[[Tensor], Tensor],
+    ours: tuple[Tensor, tuple[int, int]],
+    theirs: tuple[Tensor, tuple[int, int]],
+    total: Total = one_process,
+) -> Tensor:
+    """Cross-entropy of Eq. 4's weights at points that are known in both images.
+
+    ours and theirs are places (B,N,2), x and y in cells of a matching grid (height, width), of the
+    same N points in input and exemplar, NaN where one is unknown; `warp` is Eq. 4 for planes
+    (B,N,h,w) on the exemplar's grid. -log of the weight that the match at a point's place gives to
+    its place in the exemplar, places between cells being shared among them; a mean over points.
+    """
+    known = (ours[0].isfinite() & theirs[0].isfinite()).all(dim=2)
+    here, there = (_planes(places.nan_to_num(), grid) for places, grid in (ours, theirs))
+    weight = (single(warp(there)) * here).sum(dim=(2, 3))
+    return _share(-((weight + _LEAST).log() * known).sum(), known.sum().float(), total)
+
+
+def _planes(places: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Places (B,N,2) in cells -> (B,N,h,w): a plane each, shared among the nearest four cells."""
+    sides = []
+    for axis, length in enumerate((grid[1], grid[0])):
+        at = places[..., axis].clamp(0, length - 1).unsqueeze(-1)
+        cells = torch.arange(length, device=places.device)
+        sides.append((1 - (at - cells).abs()).clamp_min(0))
+    x, y = sides
+    return y.unsqueeze(-1) * x.unsqueeze(-2)
+
+
 def warp_self(
     form: Form, warped: Tensor, photo: Tensor, pseudo: Tensor, total: Total = one_process
 ) -> Tensor:

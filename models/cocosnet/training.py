@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from cocosnet import losses
+from cocosnet import flow, losses
 from cocosnet.config import LossConfig
 from cocosnet.correspondence import Match
 from cocosnet.layers import Blocks, single
@@ -43,6 +43,9 @@ class Batch:
     """(B,K,H,W): the exemplar's true one-hot mask, as long as the network is given it too."""
     pseudo: Tensor
     """(B,): 1 where the exemplar was made from the photo, else 0."""
+    points: Tensor | None = None
+    """(B,N,4): x and y in pixels of the input and of the exemplar, of points that are known in
+    both; NaN fills up."""
 
     def __post_init__(self) -> None:
         batch, channels, *size = self.input.shape
@@ -58,6 +61,10 @@ class Batch:
             value = getattr(self, name)
             if value is not None and tuple(value.shape) != shape:
                 raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {shape}")
+        if self.points is not None and self.points.shape[::2] != (batch, 4):
+            raise ValueError(
+                f"points has shape {tuple(self.points.shape)}, expected ({batch}, N, 4)"
+            )
 
     @property
     def photo_input(self) -> Tensor | None:
@@ -81,6 +88,8 @@ class Pass:
     """F_A(x_A), (B,4n,h,w) (Eq. 1)."""
     adapted_photo: Tensor
     """F_B(x_B), (B,4n,h,w) (Eq. 9)."""
+    photo_match: Match | None = None
+    """The match of the input's own photo in the input's place, where points are known."""
 
 
 class TrainingPass(nn.Module):
@@ -103,13 +112,19 @@ class TrainingPass(nn.Module):
         # Instance norm keeps samples apart, so that F_B may take both its photos as one batch.
         photos = torch.cat([batch.exemplar, batch.photo])
         given = [x for x in (batch.exemplar_input, batch.photo_input) if x is not None]
-        seen = torch.cat(given) if given and self.model.config.exemplar_mask else None
+        conditions = torch.cat(given) if given else None
+        seen = conditions if self.model.config.exemplar_mask else None
         exemplar, photo = correspondence.adapt_exemplar(photos, seen).chunk(2)
         match = correspondence.match_adapted(
             adapted_input, exemplar, batch.input, batch.exemplar, batch.exemplar_input
         )
         image = self.model.render(batch.input, match).image
-        return Pass(single(image), match, adapted_input, photo)
+        photo_match = None
+        if batch.points is not None:
+            photo_match = correspondence.match_photos(
+                photo, exemplar, match.bank.colours, conditions
+            )
+        return Pass(single(image), match, adapted_input, photo, photo_match)
 
 
 def generator_terms(
@@ -164,11 +179,22 @@ def _matching_terms(
         theirs = F.interpolate(batch.exemplar_labels, size=match.bank.side.grid, mode="nearest")
         ours = F.interpolate(batch.input, size=match.query.grid, mode="nearest")
         terms["mask"] = losses.mask(match.warp(theirs), ours, theirs, total)
+    if config.points and batch.points is not None:
+        matches = [m for m in (match, passed.photo_match) if m is not None]
+        each = [_points_term(m, batch.points, total) for m in matches]
+        terms["points"] = torch.stack(each).mean()
     if config.warp_self:
         terms["warp_self"] = losses.warp_self(
             config.form, match.warped, batch.photo, batch.pseudo, total
         )
     return terms
+
+
+def _points_term(match: Match, points: Tensor, total: Total) -> Tensor:
+    """Of one match, points (B,N,4) in pixels."""
+    ours, theirs = flow.in_cells(single(points)).split(2, dim=2)
+    sides = (ours, match.query.grid), (theirs, match.bank.side.grid)
+    return losses.points(match.warp, *sides, total)
 
 
 def _feature_terms(

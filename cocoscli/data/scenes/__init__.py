@@ -280,11 +280,17 @@ class SceneFiles:
 
 
 def write_dataset(folder: Path, count: int, *, size: int = 128, seed: int = 0) -> Path:
-    """Writes scenes as a dataset: images/scene-0000.png ... and masks/ of the same names."""
+    """Writes scenes as a dataset: images/scene-0000.png ... and masks/ of the same names.
+
+    points.csv has the `landmarks` of the images.
+    """
+    known = {}
     for i in range(count):
         scene = render(Layout.sample(seed + i), Style.sample(seed + i), size)
+        known[f"images/{mask_name(i)}"] = landmarks(scene.layout, scene.coordinates)
         save_image(scene.image, folder / "images" / mask_name(i))
         save_mask(scene.labels, folder / "masks" / mask_name(i))
+    _save_points(known, folder / "points.csv")
     return folder
 
 

@@ -37,6 +37,8 @@ class Loaded:
     exemplar_condition: Tensor | None
     pseudo: Tensor
     """(B,) float, 1 where the exemplar is a pseudo one."""
+    points: Tensor | None = None
+    """(B,N,4) float, NaN behind a sample's last; None where no sample has any."""
     skipped: tuple[str, ...] = ()
     """What was wrong with samples that others stand in for."""
 
@@ -54,6 +56,7 @@ class Loaded:
             _stacked([item.exemplar for item in items]),
             _stacked(given) if len(given) == len(items) else None,
             torch.tensor([float(item.pseudo) for item in items]),
+            _filled([item.points for item in items]),
             skipped,
         )
 
@@ -61,6 +64,17 @@ class Loaded:
 def _stacked(arrays: list[np.ndarray]) -> Tensor:
     joined = np.stack(arrays)
     return torch.from_numpy(joined.astype(np.int32) if joined.dtype == np.uint16 else joined)
+
+
+def _filled(points: list[np.ndarray]) -> Tensor | None:
+    """Points (N,4) of each sample as one tensor."""
+    longest = max(map(len, points))
+    if not longest:
+        return None
+    filled = np.full((len(points), longest, 4), np.nan, np.float32)
+    for row, own in zip(filled, points, strict=True):
+        row[: len(own)] = own
+    return torch.from_numpy(filled)
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ class Trainer:
             exemplar_input=given,
             exemplar_labels=labels,
             pseudo=loaded.pseudo.to(device),
+            points=None if loaded.points is None else loaded.points.to(device),
         )
 
     def _planes(self, arrays: Tensor) -> Tensor:
