@@ -139,7 +139,7 @@ def displacement_at(flow: Tensor, points: Tensor) -> Tensor:
     batch, height, width, _ = flow.shape
     last = torch.tensor([width - 1, height - 1], device=flow.device)
     moved = (flow - centres((height, width), flow.device)).flatten(1, 2)
-    place = ((points - (STRIDE - 1) / 2) / STRIDE).clamp_min(0).minimum(last)
+    place = in_cells(points).clamp_min(0).minimum(last)
 
     def displacement(cell: Tensor) -> Tensor:
         index = cell[..., 1] * width + cell[..., 0]

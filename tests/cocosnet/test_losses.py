@@ -259,6 +259,42 @@ def test_valid_pixels_of_two_processes_count_as_one_batch():
     assert abs(float(alone) - float(value.detach())) > 1e-3
 
 
+# Points that are known in both images
+
+
+def test_points_count_the_weight_that_their_matches_get():
+    uniform = lambda planes: planes.mean(dim=(2, 3), keepdim=True).expand(-1, -1, 4, 5)  # noqa: E731
+    here = torch.tensor([[[1.0, 2.0], [4.0, 0.0]]])
+    there = torch.tensor([[[2.0, 1.0], [2.0, 2.0]]])  # on a grid of 3 x 3
+    value = losses.points(uniform, (here, (4, 5)), (there, (3, 3)))
+    assert float(value) == pytest.approx(math.log(9))
+
+
+def test_points_that_are_matched_exactly_cost_nothing():
+    places = torch.tensor([[[0.0, 0.0], [2.0, 3.0]]])
+    assert float(losses.points(lambda planes: planes, (places, (4, 3)), (places, (4, 3)))) == 0
+    wrong = torch.tensor([[[0.0, 0.0], [2.0, 2.0]]])
+    value = losses.points(lambda planes: planes, (places, (4, 3)), (wrong, (4, 3)))
+    assert float(value) == pytest.approx(-math.log(1e-10) / 2)
+
+
+def test_places_between_cells_are_shared():
+    seen = []
+    places = torch.tensor([[[0.25, 1.5]]])
+    losses.points(lambda p: seen.append(p) or p, (places, (3, 3)), (places, (3, 3)))
+    expected = torch.tensor([[0, 0, 0], [0.375, 0.125, 0], [0.375, 0.125, 0]])
+    assert torch.allclose(seen[0][0, 0], expected)
+
+
+def test_unknown_points_do_not_count():
+    nan = math.nan
+    here = torch.tensor([[[0.0, 0.0], [nan, nan]], [[1.0, 1.0], [0.0, 1.0]]])
+    there = torch.tensor([[[0.0, 0.0], [1.0, 1.0]], [[1.0, nan], [nan, nan]]])
+    assert float(losses.points(lambda p: p, (here, (2, 2)), (there, (2, 2)))) == 0
+    none = torch.full((2, 3, 2), nan)
+    assert float(losses.points(lambda p: p, (none, (2, 2)), (none, (2, 2)))) == 0
+
+
 # Precision
 
 

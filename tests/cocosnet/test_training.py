@@ -215,6 +215,45 @@ def test_terms_of_the_match_follow_from_its_matrix(config):
         assert float(terms["domain"]) == pytest.approx(float(adapted), rel=1e-4)
 
 
+@pytest.mark.parametrize("config", [PAPER, PATCHED], ids=["paper", "released"])
+def test_known_points_pull_both_matches_to_them(config):
+    """The gradient of the term alone makes matches of condition and of photo better."""
+    grid = torch.stack(torch.meshgrid(*[torch.arange(4.0, 60, 8)] * 2, indexing="xy"), dim=-1)
+    points = torch.cat([grid, grid.flip(1)], dim=-1).flatten(0, 1)[None].expand(2, -1, -1)
+    points = torch.cat([points, torch.full((2, 3, 4), torch.nan)], dim=1)
+    given, model = batch(width=64, points=points), network(config).train()
+    only = LossConfig(
+        form="paper", feat=0, perc=0, context=0, context_layers={}, domain=0, adversarial=0,
+        points=1.0,
+    )  # fmt: skip
+    optimiser = torch.optim.Adam(model.correspondence.parameters(), 1e-3)
+    values = []
+    for _ in range(6):
+        with parametrize.cached():
+            passed = TrainingPass(model)(given)
+            terms = training.generator_terms(only, passed, given, judge(config), features)
+            optimiser.zero_grad()
+            terms["points"].backward()
+        values.append(float(terms["points"].detach()))
+        optimiser.step()
+    assert set(terms) == {"points"} and passed.photo_match is not None
+    assert values[-1] < 0.8 * values[0]
+
+
+def test_without_points_photos_are_not_matched():
+    given = batch()
+    with torch.no_grad():
+        passed = TrainingPass(network(PAPER))(given)
+        losses = dataclasses.replace(PAPER_LOSSES, points=1.0)
+        terms = training.generator_terms(losses, passed, given, judge(PAPER), features)
+    assert passed.photo_match is None and "points" not in terms
+
+
+def test_points_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"points has shape \(2, 5, 2\), expected \(2, N, 4\)"):
+        batch(points=torch.zeros(2, 5, 2))
+
+
 def test_real_images_are_looked_at_without_a_gradient():
     called = []
 

@@ -8,7 +8,15 @@ import json
 import numpy as np
 import pytest
 
-from cocoscli.data.points import Carried, encode_points, read_points, scaled
+from cocoscli.data.points import (
+    Carried,
+    Points,
+    decode_known,
+    encode_known,
+    encode_points,
+    read_points,
+    scaled,
+)
 from cocoscli.errors import BadInput
 
 BIG = (1000, 1000)
@@ -106,3 +114,28 @@ def test_what_is_written_can_be_read(format):
     found = json.loads(text) if format == "json" else list(csv.DictReader(text.splitlines()))
     assert len(found) == 2 and found[0]["key"] == "a,b.jpg" and found[0]["exemplar"] == 'e "1".jpg'
     assert float(found[0]["matched_x"]) == 3.123 and float(found[1]["matched_y"]) == -4
+
+
+def test_points_of_a_shard_come_back_at_any_size():
+    points = Points(("nose", "7"), np.array([[10.25, 20], [0, 99.5]]))
+    data = encode_known(points, (100, 200))
+    same = decode_known(data, (100, 200), "a: points")
+    assert same.names == points.names and np.array_equal(same.xy, points.xy)
+    assert np.allclose(
+        decode_known(data, (50, 50), "a").xy, scaled(points.xy, (100, 200), (50, 50))
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"[]", b"{}", b"\xff", b'{"size": [0, 5], "points": {}}', b'{"size": 5, "points": {}}',
+        b'{"size": [5, 5], "points": {"a": [1]}}', b'{"size": [5, 5], "points": {"a": [1, "x"]}}',
+        b'{"size": [5, 5], "points": {"a": [1, 1e99]}}',
+        b'{"size": [5, 5], "points": {"a": [NaN, 1]}}',
+        b'{"size": [5, 5], "points": [[1, 2]]}', b"[" * 100_000, b" " * (2**20 + 1),
+    ],
+)  # fmt: skip
+def test_what_is_no_points_of_a_shard_is_refused(data):
+    with pytest.raises(BadInput, match=r"a: points: no points of an image"):
+        decode_known(data, (5, 5), "a: points")

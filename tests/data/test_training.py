@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cocoscli.data.points import Points, encode_known
 from cocoscli.data.shards import Sample
 from cocoscli.data.training import SampleReader, TrainingItem
 from cocoscli.errors import BadInput
@@ -34,6 +35,11 @@ def photo_of(ids: np.ndarray) -> np.ndarray:
 
 def flat(value: int) -> np.ndarray:
     return np.full((96, 96), value, np.uint8)
+
+
+def named(**points: tuple[float, float]) -> bytes:
+    xy = np.array(list(points.values()))
+    return encode_known(Points(tuple(points), xy), (96, 96))
 
 
 def sample(exemplars: int = 0, ids: np.ndarray = BLOCKS) -> Sample:
@@ -182,3 +188,63 @@ def test_a_wrong_number_of_planes(monkeypatch):
     monkeypatch.setattr(training, "build_condition", lambda *_: np.zeros((3, 64, 64), np.uint8))
     with pytest.raises(BadInput, match=r"a\.png: its condition has 3 planes, expected 1"):
         reader().training(sample(), (0,))
+
+
+MOVED = ("data.rotate=15", "data.scale=0.2", "data.shift=0.1", "data.bend=0.05", "data.flip=true")
+
+
+def at(photo: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Red and green of the pixels nearest to places (N,2)."""
+    x, y = np.rint(places).astype(int).T
+    return photo[y, x, :2].astype(int)
+
+
+@pytest.mark.parametrize("way", ["move", "crop", "flip", "warp"])
+def test_points_of_a_pseudo_pair_show_the_same(way):
+    ys, xs = np.mgrid[:96, :96]
+    dots = 255 * ((ys % 12 < 4) & (xs % 12 < 4))  # whose corners are found
+    given = sample()
+    given.members["image.png"] = png(np.stack([2 * xs, 2 * ys, dots], axis=2).astype(np.uint8))
+    given.members["points.json"] = named(a=(40, 40), b=(50.5, 30))
+    reads = reader(*MOVED, f'data.pseudo=["{way}"]', "losses.points=1")
+    for seed in range(8):
+        item = reads.training(given, (seed,))
+        assert 20 < len(item.points) <= 256 and item.points.shape[1] == 4
+        assert item.points.min() >= 0 and item.points.max() <= 63
+        ours, theirs = at(item.photo, item.points[:, :2]), at(item.exemplar, item.points[:, 2:])
+        assert np.abs(ours - theirs).max() <= 6  # two levels a pixel
+
+
+def test_real_exemplars_share_the_points_of_the_same_name():
+    given = sample(1)
+    given.members["points.json"] = named(left=(40, 50), right=(60, 50), lost=(0, 0), nose=(50, 40))
+    given.members["exemplar_points.0.json"] = named(right=(62, 52), left=(38, 52), other=(50, 50))
+    reads = reader(
+        "data.flip=true", "losses.points=1", "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }"
+    )
+    mirrored = 0
+    for seed in range(12):
+        item = reads.training(given, (seed,))
+        (a, b), (c, d) = item.points[:, :2], item.points[:, 2:]
+        assert {abs(a[0] - b[0]), abs(c[0] - d[0])} == {20, 24}
+        assert (a[0] < b[0]) == (c[0] < d[0])  # both are mirrored, or none
+        first = 20 if abs(a[0] - b[0]) == 20 else 24
+        assert first == 20
+        mirrored += a[0] > b[0]
+    assert mirrored > 0  # the order of points is drawn too
+
+
+def test_points_are_read_where_a_loss_asks_for_them():
+    given = sample()
+    given.members["points.json"] = b"broken"
+    assert len(reader().training(given, (0,)).points) == 0
+    with pytest.raises(BadInput, match=r"a\.png: points: no points of an image"):
+        reader("losses.points=1").training(given, (0,))
+
+
+def test_any_of_the_stored_exemplars_may_be_drawn():
+    reads = reader("data.exemplars={ first = 0, last = 0, any = 1, pseudo = 0 }")
+    drawn = {
+        int(reads.training(sample(4), (seed,)).exemplar_condition[0, 0, 0]) for seed in range(60)
+    }
+    assert drawn == {1, 2, 3, 4}

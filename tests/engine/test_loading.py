@@ -15,7 +15,12 @@ from cocoscli.data.order import Order
 from cocoscli.data.training import TrainingItem
 from cocoscli.engine.parallel import read_in_order
 from cocoscli.engine.training.distributed import Processes
-from cocoscli.engine.training.loading import BAD_IN_A_ROW, TrainingData, load_training
+from cocoscli.engine.training.loading import (
+    BAD_IN_A_ROW,
+    Loaded,
+    TrainingData,
+    load_training,
+)
 from cocoscli.errors import BadInput, CocosError
 
 
@@ -91,3 +96,16 @@ def test_a_signal_to_the_whole_group_leaves_readers_at_work(number):
     assert pid != os.getpid()
     os.kill(pid, number)
     assert set(read) == {pid}
+
+
+def test_points_are_filled_up_to_the_longest():
+    items = [
+        TrainingItem(str(n), *[np.zeros((1, 1, 3), np.uint8)] * 3, None, False,
+                     np.full((n, 4), n, np.float32))
+        for n in range(3)
+    ]  # fmt: skip
+    points = Loaded.of(items, (0, 1, 2)).points
+    assert points is not None and points.shape == (3, 2, 4)
+    assert points[0].isnan().all() and points[1, 1].isnan().all()
+    assert (points[1, 0] == 1).all() and (points[2] == 2).all()
+    assert Loaded.of(items[:1], (0,)).points is None

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 from stopping import stop_at
 
+from cocoscli.data.points import decode_known, read_points
 from cocoscli.data.references import read_references
 from cocoscli.data.scenes import write_dataset
 from cocoscli.data.shards import ShardList, ShardWriter, decode_key, find_shards
@@ -127,8 +128,9 @@ def test_plain_webdataset_reads_them(whole):
     assert {decode_key(key) for key in found} == set(metas(whole))
     members = next(iter(found.values()))
     assert set(members) == {
-        "image.jpg", "condition.png", "meta.json", "exemplar.0.jpg", "exemplar_condition.0.png",
-        "exemplar.1.jpg", "exemplar_condition.1.png",
+        "image.jpg", "condition.png", "points.json", "meta.json",
+        "exemplar.0.jpg", "exemplar_condition.0.png", "exemplar_points.0.json",
+        "exemplar.1.jpg", "exemplar_condition.1.png", "exemplar_points.1.json",
     }  # fmt: skip
 
 
@@ -555,3 +557,34 @@ def test_odd_names_keep_their_samples_apart(scenes, tmp_path):
             (tmp_path / "c.png").write_bytes(data)
             with Image.open(tmp_path / "c.png") as condition:
                 assert np.array_equal(np.asarray(mask), np.asarray(condition))
+
+
+def test_points_travel_with_their_photos(own, tmp_path):
+    rows = run(own, tmp_path / "out", exemplars="random", size="128")
+    assert {row["status"] for row in rows} == {"used"}  # points.csv lies beside images/
+    samples = ShardList(sorted((tmp_path / "out").glob("*.tar")))
+    file = read_points(own / "points.csv")
+    seen = 0
+    for i in range(len(samples)):
+        sample = samples.sample(i)
+        meta = json.loads(sample.members["meta.json"])
+        known = {f"exemplar_points.{n}.json": e["key"] for n, e in enumerate(meta["exemplars"])}
+        for member, key in {"points.json": meta["key"], **known}.items():
+            expected = file.of(f"images/{Path(key).name}", (64, 64))
+            if not len(expected):
+                assert member not in sample.members
+                continue
+            found = decode_known(sample.members[member], (64, 64), member)
+            assert found.names == expected.names and np.abs(found.xy - expected.xy).max() < 1e-3
+            seen += 1
+    assert seen > COUNT
+
+
+def test_points_outside_of_their_photo_cost_one_item(own, tmp_path):
+    name = sorted((own / "images").iterdir())[0].name
+    points = tmp_path / "p.csv"
+    points.write_text(f"images/{name},nose,900,3\n")
+    rows = {row["key"]: row for row in run(own, tmp_path / "out", points=points, exemplars="none")}
+    bad = [row for row in rows.values() if row["status"] == "failed"]
+    assert len(bad) == 1 and bad[0]["key"].endswith(name)
+    assert "'nose' (900, 3) lies outside" in bad[0]["reason"]
