@@ -18,6 +18,7 @@ from cocoscli.commands.demo import demo
 from cocoscli.commands.edit import edit
 from cocoscli.commands.evaluate import evaluate
 from cocoscli.commands.makeup import makeup
+from cocoscli.commands.options import Command
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.rank import rank
 from cocoscli.commands.recipes import recipes
@@ -58,16 +59,16 @@ def cocos(
     """
 
 
-app.command()(prepare)
-app.command()(train)
-app.command()(translate)
-app.command()(correspond)
-app.command()(edit)
-app.command()(makeup)
-app.command()(evaluate)
-app.command()(rank)
-app.command()(recipes)
-app.command()(demo)
+app.command(cls=Command)(prepare)
+app.command(cls=Command)(train)
+app.command(cls=Command)(translate)
+app.command(cls=Command)(correspond)
+app.command(cls=Command)(edit)
+app.command(cls=Command)(makeup)
+app.command(cls=Command)(evaluate)
+app.command(cls=Command)(rank)
+app.command(cls=Command)(recipes)
+app.command(cls=Command)(demo)
 app.add_typer(weights.app, name="weights")
 
 

@@ -21,9 +21,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stores import Bucket, Server, environment
 from training import Bench, tiny_features
 
 from cocoscli import app
+from cocoscli.data import stores
 from cocoscli.data.scenes import write_dataset
 from cocoscli.engine.training import plan as train_plan
 
@@ -236,3 +238,27 @@ def swept() -> Iterator[None]:
     """What a stopped run left in memory is gone before the next test."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """An S3 server; skips where moto is not installed."""
+    pytest.importorskip("moto")
+    pytest.importorskip("s3fs")
+    server = Server()
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def bucket(
+    s3_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Bucket]:
+    """An empty bucket, whose server and credentials are found by the environment; a store's fault
+    is waited out for a second."""
+    for name, value in environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("cocoscli.data.stores.PATIENCE", 1.0)
+    stores.forget()
+    yield Bucket(s3_server, f"tests-{abs(hash(request.node.nodeid))}")
+    stores.forget()

@@ -11,15 +11,14 @@ import typer
 
 from cocoscli.commands import options as o
 from cocoscli.commands.running import Row, batch_plan, finish, followed, say_defaults, say_pairs
+from cocoscli.data.storage import place
 
 
 def correspond(
     inputs: o.Inputs = None,
     exemplar: o.Exemplar = None,
     weights: o.WeightsFile = None,
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="Folder for the results.")
-    ] = Path("out/correspond"),
+    output: o.Output = Path("out/correspond"),
     via: Annotated[
         str,
         typer.Option(
@@ -62,6 +61,7 @@ def correspond(
             metavar="DIR|FILE",
             show_default="the layout's own place",
             help="Where the inputs' masks are, with --via photo and weights that need them.",
+            parser=place,
         ),
     ] = None,
     exemplar_condition: o.ExemplarCondition = None,

@@ -18,6 +18,7 @@ from cocoscli.commands.running import (
     say_defaults,
     say_plan,
 )
+from cocoscli.data.storage import place
 
 if TYPE_CHECKING:
     from cocoscli.engine.edit_plan import EditPlan
@@ -35,7 +36,10 @@ def edit(
             "photos' stems, or of several edits of one photo.",
         ),
     ],
-    weights: Annotated[Path, typer.Option("--weights", metavar="FILE", help="A checkpoint.")],
+    weights: Annotated[
+        Path,
+        typer.Option("--weights", metavar="FILE", help="A checkpoint.", parser=place),
+    ],
     mask: Annotated[
         Path | None,
         typer.Option(
@@ -43,9 +47,7 @@ def edit(
             help="The photo's own mask (edge map, pose), or a folder of them by the same stems.",
         ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="Folder for the results.")
-    ] = Path("out/edit"),
+    output: o.Output = Path("out/edit"),
     keep: Annotated[
         bool,
         typer.Option(

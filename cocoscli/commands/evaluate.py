@@ -9,6 +9,7 @@ import typer
 
 from cocoscli.commands import options as o
 from cocoscli.commands.running import EXIT_FAILED_ITEMS, default_workers
+from cocoscli.data.storage import place
 
 
 def evaluate(
@@ -92,6 +93,7 @@ def evaluate(
             metavar="FILE",
             show_default="for shards the newest run's that fit, or bundled",
             help="The weights that translated, or are to: measures their correspondence too.",
+            parser=place,
         ),
     ] = None,
     points: Annotated[

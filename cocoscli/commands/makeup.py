@@ -18,6 +18,7 @@ from cocoscli.commands.running import (
     say_defaults,
     say_plan,
 )
+from cocoscli.data.storage import place
 
 if TYPE_CHECKING:
     from cocoscli.engine.makeup_plan import MakeupPlan
@@ -78,13 +79,11 @@ def makeup(
     weights: Annotated[
         Path | None,
         typer.Option(
-            "--weights", metavar="FILE", help="A checkpoint.",
+            "--weights", metavar="FILE", help="A checkpoint.", parser=place,
             show_default="the newest run's that match faces, or bundled ones",
         ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="Folder for the results.")
-    ] = Path("out/makeup"),
+    output: o.Output = Path("out/makeup"),
     via: Annotated[
         str,
         typer.Option(

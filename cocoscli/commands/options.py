@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+
+from cocoscli.data.storage import place
+from cocoscli.errors import UsageError
+
+
+class Command(TyperCommand):
+    """A command that refuses URLs where it takes local paths alone; the options that take both
+    are parsed by `place`."""
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, value in ctx.params.items():
+            for path in value if isinstance(value, list) else [value]:
+                if type(path) is type(Path()) and re.match("[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+                    raise UsageError(
+                        f"{name.replace('_', ' ')} {path}: a URL, where local paths alone are "
+                        "taken.",
+                        "Copy it here, or from here.",
+                    )
+        return super().invoke(ctx)
+
 
 Inputs = Annotated[
     str | None,
     typer.Argument(
         metavar="INPUTS",
         help="A folder (walked), a file, shards, @list.txt, or - for a path a line on standard "
-        "input.",
+        "input; local, or by URL (s3://bucket/folder).",
         show_default="generated scenes",
     ),
 ]
@@ -26,9 +48,16 @@ WeightsFile = Annotated[
         "--weights",
         metavar="FILE",
         help="A checkpoint.",
+        parser=place,
         show_default="the newest run's that fit, or bundled ones",
     ),
 ]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output", metavar="DIR|URL", help="Folder for the results.", parser=place
+    ),
+]  # fmt: skip
 Pairs = Annotated[
     str,
     typer.Option(
@@ -49,6 +78,7 @@ ExemplarCondition = Annotated[
     typer.Option(
         "--exemplar-condition", metavar="DIR|FILE", show_default="the layout's own place",
         help="Where the exemplars' masks (edges, poses) are, for weights that need them.",
+        parser=place,
     ),
 ]  # fmt: skip
 Colors = Annotated[

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from cocoscli.commands import options as o
 from cocoscli.commands.running import (
@@ -22,9 +20,7 @@ def translate(
     inputs: o.Inputs = None,
     exemplar: o.Exemplar = None,
     weights: o.WeightsFile = None,
-    output: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="Folder for the results.")
-    ] = Path("out/translate"),
+    output: o.Output = Path("out/translate"),
     pairs: o.Pairs = "cycle",
     layout: o.LayoutName = None,
     exemplar_condition: o.ExemplarCondition = None,

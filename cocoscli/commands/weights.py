@@ -12,7 +12,7 @@ from cocoscli.commands import options as o
 app = typer.Typer(no_args_is_help=True, help="Import released weights, or say what a file holds.")
 
 
-@app.command("import")
+@app.command("import", cls=o.Command)
 def import_(
     folder: Annotated[
         Path,
@@ -46,7 +46,7 @@ def import_(
         console.emit(facts)
 
 
-@app.command("info")
+@app.command("info", cls=o.Command)
 def info(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint.")],
     size: Annotated[

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from cocoscli.data.storage import is_file
 from cocoscli.data.textfiles import read_json, read_lines
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput
@@ -40,9 +40,9 @@ def class_names(root: Path) -> dict[int, str]:
     labels.json is {"0": name} or [name, ...]. {} where there is neither. Raises BadInput.
     """
     path, info = root / "labels.json", root / "objectInfo150.txt"
-    if os.path.isfile(path):
+    if is_file(path):
         return _names(path)
-    if not os.path.isfile(info):
+    if not is_file(info):
         return {}
     rows = (line.split("\t") for line in read_lines(info))
     return {int(row[0]): row[-1].strip() for row in rows if len(row) > 1 and row[0].isdecimal()}

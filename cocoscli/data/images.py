@@ -238,7 +238,8 @@ def _unreadable(name: str, error: Exception) -> BadInput:
         case FileNotFoundError():
             return BadInput(f"{name}: no such file; expected an image.", "Check the path.")
         case PermissionError():
-            return BadInput(f"{name}: permission denied.", "Make the file readable.")
+            reason = (error.strerror or "permission denied").lower()
+            return BadInput(f"{name}: {reason}.", "Make the file readable.")
         case Image.DecompressionBombError():
             return BadInput(
                 f"{name}: too large to decode safely ({one_line(error)}); expected at most "

@@ -21,6 +21,7 @@ from cocoscli.data.images import Size, image_size, read_photo
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import ShardList, encode_key, find_shards
+from cocoscli.data.storage import below, is_file, is_folder, is_url, place
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError, UsageError
 
@@ -103,7 +104,7 @@ def open_shards(spec: str) -> ShardInputs:
     shards = ShardList(paths)
     names = FileList(shards.key(i) for i in range(len(shards)))
     _refuse_repeats(names, spec)
-    root = Path(spec) if os.path.isdir(spec) else paths[0].parent
+    root = place(spec) if is_folder(place(spec)) else paths[0].parent
     return ShardInputs(root.absolute(), names, shards)
 
 
@@ -131,19 +132,19 @@ def list_inputs(spec: str, layout: Layout, stdin: IO[bytes], *, null: bool = Fal
         return _from_list(stdin, "standard input", null)
     if spec.startswith("@"):
         try:
-            with open(spec[1:], "rb") as file:
+            with place(spec[1:]).open("rb") as file:
                 return _from_list(file, spec[1:], null)
         except OSError as error:
             raise CocosError(
                 f"{spec[1:]}: the list cannot be read ({error.strerror}).",
                 "Give a text file with a path a line after '@'.",
             ) from None
-    root = Path(spec)
-    if os.path.isfile(root):
+    root = place(spec)
+    if is_file(root):
         return Inputs(root.absolute().parent, FileList([root.name]))
-    if not os.path.isdir(root):
+    if not is_folder(root):
         raise CocosError(f"{spec}: no such file or folder.", expected)
-    names = FileList(os.path.relpath(path, root) for path in layout.walk(root))
+    names = FileList(below(path, root) for path in layout.walk(root))
     return Inputs(root.absolute(), names)
 
 
@@ -160,18 +161,26 @@ def _split(file: IO[bytes], separator: bytes) -> Iterator[str]:
 def _from_list(file: IO[bytes], source: str, null: bool) -> Inputs:
     strip = "" if null else "\r"
     paths = FileList(
-        os.path.abspath(name.rstrip(strip) if strip else name)
+        _whole(name.rstrip(strip) if strip else name)
         for name in _split(file, b"\0" if null else b"\n")
     )
     if not len(paths):
         raise CocosError(f"{source}: the list is empty.", "Give a path a line.")
+    storage = place(paths[0])
+    if len({path.partition("://")[0] if is_url(path) else "" for path in paths}) > 1:
+        raise CocosError(f"{source}: names of several storages.", "Give a list for each.")
     root = os.path.dirname(paths[0])
     for path in paths:
         while not path.startswith(os.path.join(root, "")):
             root = os.path.dirname(root)
     names = FileList(_without_repeats(os.path.relpath(path, root) for path in paths))
     paths.close()
-    return Inputs(Path(root), names)
+    return Inputs(type(storage)(root), names)
+
+
+def _whole(name: str) -> str:
+    """A listed name as one that is read from any folder."""
+    return name if is_url(name) else os.path.abspath(name)
 
 
 def _without_repeats(names: Iterator[str]) -> Iterator[str]:

@@ -29,6 +29,7 @@ from typing import IO, Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cocoscli.data.filelist import FileList
+from cocoscli.data.storage import absent, exists, is_file, is_folder, open_large, place, read_parts
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError
 
@@ -130,8 +131,8 @@ def expand_braces(spec: str) -> list[str]:
 
 def _globbed(name: str) -> list[Path]:
     """The shards that a name with * matches, in order; the name itself where there is none."""
-    path = Path(name)
-    if path.exists() or "*" not in path.name:
+    path = place(name)
+    if "*" not in path.name or exists(path):
         return [path]
     return sorted(path.parent.glob(glob.escape(path.name).replace("[*]", "*"))) or [path]
 
@@ -140,7 +141,8 @@ def is_shards(spec: str) -> bool:
     """Whether INPUTS names shards: tar files, by braces or *, or a folder with an index."""
     if spec.endswith(".tar"):
         return True
-    return os.path.isdir(spec) and os.path.isfile(os.path.join(spec, INDEX))
+    folder = place(spec)
+    return is_folder(folder) and is_file(folder / INDEX)
 
 
 def find_shards(spec: str, split: str = "val") -> list[Path]:
@@ -148,11 +150,10 @@ def find_shards(spec: str, split: str = "val") -> list[Path]:
 
     Raises CocosError.
     """
-    if os.path.isdir(spec):
-        names = read_index(Path(spec)).shards(split)
-        return [Path(spec) / name for name in names]
+    if is_folder(folder := place(spec)):
+        return [folder / name for name in read_index(folder).shards(split)]
     paths = [path for name in expand_braces(spec) for path in _globbed(name)]
-    if missing := [path for path in paths if not path.is_file()]:
+    if missing := absent(paths):
         beside = sorted(p.name for p in missing[0].parent.glob("*.tar"))[:5]
         found = f"its folder holds {', '.join(beside)}" if beside else "no .tar is in its folder"
         raise CocosError(
@@ -213,7 +214,7 @@ def remove_shards(folder: Path, keep: Container[str] = ()) -> bool:
 
 
 class ShardList:
-    """Random access to the samples of local shards: their members' places, read once.
+    """Random access to the samples of shards: their members' places, read once.
 
     Memory is 8 bytes a sample; the places lie in temporary files.
     """
@@ -224,7 +225,7 @@ class ShardList:
             raise CocosError("no shards are named.", "Give shards that `cocos prepare` wrote.")
         self.counts = [0] * len(self.paths)
         """Samples of each shard."""
-        self._places = FileList(json.dumps(place) for place in self._scan())
+        self._places = FileList(json.dumps(found) for found in self._scan())
         if not len(self._places):
             raise CocosError(f"{shown(self.paths[0])}: no samples in it.", "Prepare it again.")
 
@@ -233,23 +234,23 @@ class ShardList:
 
     def _scan(self) -> Iterator[dict[str, Any]]:
         for number, path in enumerate(self.paths):
-            for place in self._samples(path):
+            for found in self._samples(path):
                 self.counts[number] += 1
-                yield {"shard": number, **place}
+                yield {"shard": number, **found}
 
     @staticmethod
     def _samples(path: Path) -> Iterator[dict[str, Any]]:
-        place: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         for name, offset, size in _members(path):
             key, _, suffix = name.rpartition("/")[2].partition(".")
             key = f"{name.rpartition('/')[0]}/{key}".lstrip("/")
-            if place.get("key") != key:
-                if place:
-                    yield place
-                place = {"key": key, "members": {}}
-            place["members"][suffix.lower()] = [offset, size]
-        if place:
-            yield place
+            if found.get("key") != key:
+                if found:
+                    yield found
+                found = {"key": key, "members": {}}
+            found["members"][suffix.lower()] = [offset, size]
+        if found:
+            yield found
 
     def sample_key(self, i: int) -> str:
         """The key of sample i as it stands in its shard."""
@@ -261,26 +262,22 @@ class ShardList:
 
     def sample(self, i: int, only: tuple[str, ...] = ()) -> Sample:
         """Sample i; with `only`, the members whose suffix starts with one of these."""
-        place = json.loads(self._places[i])
-        path = self.paths[place["shard"]]
-        sample = Sample(place["key"])
+        at = json.loads(self._places[i])
+        path = self.paths[at["shard"]]
+        sample = Sample(at["key"])
         try:
-            with open(path, "rb") as file:
-                for suffix, (offset, size) in place["members"].items():
-                    if not only or suffix.startswith(only):
-                        file.seek(offset)
-                        sample.members[suffix] = file.read(size)
+            wanted = {s: p for s, p in at["members"].items() if not only or s.startswith(only)}
+            sample.members |= read_parts(path, wanted)
         except OSError as error:
             raise BadInput(f"{shown(path)}: cannot be read ({error.strerror}).") from None
         return sample
 
 
-def _check_end(path: Path, last: int) -> None:
+def _check_end(file: IO[bytes], last: int) -> None:
     """TarError unless nothing but the end of the archive follows: tarfile takes a damaged header
     for the end."""
-    with open(path, "rb") as file:
-        file.seek(last)
-        rest = file.read(2 * tarfile.RECORDSIZE)
+    file.seek(last)
+    rest = file.read(2 * tarfile.RECORDSIZE)
     if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
         raise tarfile.TarError("it is damaged or cut off")
 
@@ -288,7 +285,7 @@ def _check_end(path: Path, last: int) -> None:
 def _members(path: Path) -> Iterator[tuple[str, int, int]]:
     """(name, offset, size) of each regular file of a tar. Raises CocosError for a damaged one."""
     try:
-        with tarfile.open(path, "r:") as tar:
+        with open_large(path) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             end = path.stat().st_size
             last = 0
             for info in tar:
@@ -299,7 +296,7 @@ def _members(path: Path) -> Iterator[tuple[str, int, int]]:
                 last = info.offset_data + -(-info.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 yield info.name, info.offset_data, info.size
                 tar.members = []  # type: ignore[attr-defined]  # tarfile keeps every header
-        _check_end(path, last)
+            _check_end(file, last)
     except (tarfile.TarError, OSError, ValueError, EOFError) as error:
         raise CocosError(
             f"{shown(path)}: not a readable shard ({error}).", "Prepare it again."

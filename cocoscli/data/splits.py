@@ -7,12 +7,12 @@ by the names of folders (train, training, val, validation, test).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
 from cocoscli.data.keypoints import plain
+from cocoscli.data.storage import is_file
 from cocoscli.data.textfiles import once, read_lines
 from cocoscli.data.wording import shown
 from cocoscli.errors import CocosError
@@ -43,7 +43,7 @@ def splitter(root: Path, kind: str) -> Callable[[Path], str | None]:
         if lists:
             return partial(_listed, lists)
     for name in PARTITIONS:
-        if os.path.isfile(root / name):
+        if is_file(root / name):
             return partial(_partitioned, root, root / name)
     return _by_folders
 
@@ -69,7 +69,7 @@ def _lists(root: Path, prefix: str) -> dict[str, frozenset[str]]:
     for split, words in SPLITS.items():
         for word in words:
             path = root / f"{prefix}{word}.txt"
-            if os.path.isfile(path):
+            if is_file(path):
                 found[split] = _names(path)
                 break
     return found
@@ -97,7 +97,7 @@ def _listed(lists: Mapping[str, frozenset[str]], below: Path) -> str | None:
 def _partitioned(root: Path, partition: Path, below: Path) -> str | None:
     """By CelebA's partition of its own numbers, through CelebA-HQ's mapping where it is there."""
     status = _statuses(partition)
-    mapping = next((root / name for name in MAPPINGS if os.path.isfile(root / name)), None)
+    mapping = next((root / name for name in MAPPINGS if is_file(root / name)), None)
     if mapping is not None and _is_number(below.stem):
         name = _originals(mapping).get(int(below.stem))
         return None if name is None else status.get(name)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cocoscli.data.storage import Entry, Remote, absolute, is_file, is_folder
 from cocoscli.data.wording import few, shown
 from cocoscli.errors import CocosError
 
@@ -19,29 +20,28 @@ def walk_files(root: Path) -> Iterator[Path]:
     for a folder that cannot be listed.
     """
     seen: set[tuple[int, int]] = set()
-    stack = [_listing(root, seen, nested=False)]
+    stack: list[Iterator[Entry | os.DirEntry[str]]] = [_listing(root, seen, nested=False)]
     while stack:
         entry = next(stack[-1], None)
         if entry is None:
             stack.pop()
         elif _is_folder(entry):
-            stack.append(_listing(Path(entry.path), seen))
+            stack.append(_listing(_path(entry), seen))
         else:
-            yield Path(entry.path)
+            yield _path(entry)
+
+
+def _path(entry: Entry | os.DirEntry[str]) -> Path:
+    return entry.path if isinstance(entry, Entry) else Path(entry.path)
 
 
 def _listing(
     folder: Path, seen: set[tuple[int, int]], nested: bool = True
-) -> Iterator[os.DirEntry[str]]:
+) -> Iterator[Entry | os.DirEntry[str]]:
     """The sorted entries of a folder; none where it was `seen` before or holds a run's results."""
     try:
-        status = folder.stat()
-        real = (status.st_dev, status.st_ino)
-        if real in seen:
-            return iter(())
-        seen.add(real)
-        with os.scandir(folder) as entries:
-            names = [entry for entry in entries if not entry.name.startswith(".")]
+        entries = folder.entries() if isinstance(folder, Remote) else _scan(folder, seen)
+        names = [entry for entry in entries if not entry.name.startswith(".")]
         if nested and {"_cocos", "run.toml"} <= {entry.name for entry in names}:
             return iter(())
     except OSError as error:
@@ -52,7 +52,18 @@ def _listing(
     return iter(sorted(names, key=lambda entry: entry.name))
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _scan(folder: Path, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What lies in a folder, or nothing where it was `seen` before."""
+    status = folder.stat()
+    real = (status.st_dev, status.st_ino)
+    if real in seen:
+        return []
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        return list(entries)
+
+
+def _is_folder(entry: Entry | os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link that leads to itself
@@ -62,7 +73,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 def contents(folder: Path) -> str:
     """The first entries of a folder in words, for error messages."""
     try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     except OSError:
         return "nothing that can be listed"
     return few([shown(Path(name)) for name in names]) or "nothing"
@@ -72,9 +83,9 @@ def find_stem(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
     """The file `stem` + one of `suffixes` (lower or upper case) in a folder, the first that is."""
     for suffix in suffixes:
         for written in (suffix, suffix.upper()):
-            path = os.path.join(folder, f"{stem}{written}")
-            if os.path.isfile(path):  # no exception for a name that is too long
-                return Path(path)
+            path = folder / f"{stem}{written}"
+            if is_file(path):
+                return path
     return None
 
 
@@ -84,14 +95,15 @@ def twin_folders(path: Path, rename: Callable[[str], Sequence[str]]) -> Iterator
     `rename` gives the other names of a folder. For images/a/x.jpg and images -> masks: masks/a.
     Only folders that exist are yielded.
     """
-    ways = [path] if path.is_absolute() else [path, Path(os.path.abspath(path))]
+    ways = [path] if path.is_absolute() else [path, absolute(path)]
     for way in ways:
         *above, _ = way.parts
-        for n in reversed(range(len(above))):
+        fixed = 2 if isinstance(way, Remote) else 0  # a store and its bucket
+        for n in reversed(range(fixed, len(above))):
             for name in rename(above[n]):
-                folder = os.path.join(*above[:n], name, *above[n + 1 :])
-                if os.path.isdir(folder):
-                    yield Path(folder)
+                folder = type(way)(*above[:n], name, *above[n + 1 :])
+                if is_folder(folder):
+                    yield folder
 
 
 def tails(path: Path, root: Path | None) -> Iterator[Path]:
@@ -99,9 +111,9 @@ def tails(path: Path, root: Path | None) -> Iterator[Path]:
 
     With `root` there is one, the path relative to it.
     """
-    whole = Path(os.path.abspath(path))
-    if root is not None and whole.is_relative_to(os.path.abspath(root)):
-        yield whole.relative_to(os.path.abspath(root))
+    whole = absolute(path)
+    if root is not None and whole.is_relative_to(absolute(root)):
+        yield whole.relative_to(absolute(root))
         return
     parts = whole.parts[1:]
     for start in range(len(parts)):

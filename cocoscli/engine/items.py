@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +20,7 @@ from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.pairs import Nearest, Pairing, label_grid
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.shards import join_keys
+from cocoscli.data.storage import below, is_file, is_folder, place
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.files import file_name
@@ -159,16 +159,16 @@ def find_exemplars(spec: str, layout: Layout) -> tuple[Path, tuple[str, ...]]:
 
     Of a dataset's root in the layout, the photos are taken and not its other files.
     """
-    root = Path(spec)
-    if root.is_file():
+    root = place(spec)
+    if is_file(root):
         return root.absolute().parent, (root.name,)
-    if not root.is_dir():
+    if not is_folder(root):
         raise CocosError(
             f"{shown(root)}: no such exemplar.", "--exemplar is a photo or a folder of them."
         )
     folders = layout.partners if layout.items_are_labels else layout.folders
-    root = next((root / f for f in folders if os.path.isdir(root / f)), root)
-    names = tuple(os.path.relpath(path, root) for path in walk_files(root) if is_image(path))
+    root = next((root / f for f in folders if is_folder(root / f)), root)
+    names = tuple(below(path, root) for path in walk_files(root) if is_image(path))
     if not names:
         raise CocosError(
             f"{shown(root)}: no photos in the exemplar folder.", "Put at least one in it."

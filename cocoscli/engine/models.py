@@ -20,6 +20,7 @@ from cocosnet.weights import load_for_training as read_for_training
 
 from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.images import Size
+from cocoscli.data.storage import local_copy
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.memory import LARGEST, available_bytes, estimate_bytes, largest_size, size_text
 from cocoscli.errors import CocosError, UsageError
@@ -43,14 +44,15 @@ class Weights:
 
 
 def load_weights(path: Path, device: torch.device) -> Weights:
-    """Read a checkpoint file. Raises CocosError."""
+    """Read a checkpoint file, which a store may hold. Raises CocosError."""
+    file = local_copy(path)
     try:
-        model = cocosnet.load(path, device)
+        model = cocosnet.load(file, device)
     except cocosnet.WeightsError as error:
         raise CocosError(
             f"{error}.", "Weights are files that `cocos weights import` or training wrote."
         ) from None
-    return Weights(_laid_out(model), str(path), file_sha256(path))
+    return Weights(_laid_out(model), str(path), file_sha256(file))
 
 
 def newest_weights(kind: str | None, channels: int | None) -> Path | None:

@@ -33,6 +33,7 @@ from cocoscli.data.pairs import (
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import Label, mask_name, write_scenes
 from cocoscli.data.shards import is_shards, read_index
+from cocoscli.data.storage import absolute, exists, is_file, is_folder, place
 from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
@@ -147,14 +148,14 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         raise UsageError(f"--layout {layout_name}: expected one of {', '.join(LAYOUTS)}.")
     if options.via not in VIA:
         raise UsageError(f"--via {options.via}: expected one of {', '.join(VIA)}.")
-    if not Path(options.exemplar).exists():
+    if not exists(place(options.exemplar)):
         find_exemplars(options.exemplar, LAYOUTS["edges"])  # says so before weights are read
     weights = find_weights(options, device, defaults)
     model = weights.model
     kind = model.condition.kind
     layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
-    if options.inputs and os.path.isdir(options.inputs) and not is_shards(options.inputs):
-        layout = layout.at(Path(options.inputs))
+    if options.inputs and is_folder(place(options.inputs)) and not is_shards(options.inputs):
+        layout = layout.at(place(options.inputs))
     root, names = find_exemplars(options.exemplar, layout)
     check_layout(layout, kind, model.config)
     size_text = options.size or str(model.condition.size)
@@ -186,7 +187,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         _check_input_condition(reader)
     batch_size, memory = fitting_batch(options.batch_size, size, model, device, draws=options.draws)
     settings = {
-        "inputs": str(inputs.root), "exemplar": os.path.abspath(options.exemplar),
+        "inputs": str(inputs.root), "exemplar": str(absolute(place(options.exemplar))),
         "exemplar_names": text_sha256("\0".join(names)), "pairs": content(options.pairs),
         "weights": weights.sha256 or weights.name, "layout": layout.name, "size": size_text,
         "precision": precision, "seed": options.seed,
@@ -251,11 +252,11 @@ def _seen(options: PairOptions) -> tuple[str, int | None]:
         return LAYOUTS[options.layout].kind, None
     spec = options.inputs if options.inputs is not None else str(SHARDS)
     if is_shards(spec):
-        values = read_index(Path(spec)).values if os.path.isdir(spec) else {}
+        values = read_index(place(spec)).values if is_folder(place(spec)) else {}
         return values.get("kind", SCENES_KIND), values.get("channels")
     if options.inputs is None:
         return SCENES_KIND, len(Label)
-    path = Path(options.inputs)
+    path = place(options.inputs)
     photos = (not options.colors and _in_colour(path)) or _are_photos(path, LAYOUTS["labels"])
     return LAYOUTS["edges" if photos else "labels"].kind, None
 
@@ -301,13 +302,13 @@ def _as_photos(options: PairOptions, layout: Layout, needs_condition: bool) -> b
         return False
     if not layout.items_are_labels:
         return not needs_condition
-    return _are_photos(Path(options.inputs), layout)
+    return _are_photos(place(options.inputs), layout)
 
 
 def _in_colour(path: Path) -> bool:
     """Whether a file, or the first picture of a folder, has colours and so no class ids."""
     try:
-        first = path if path.is_file() else next(iter(LAYOUTS["edges"].walk(path)), None)
+        first = path if is_file(path) else next(iter(LAYOUTS["edges"].walk(path)), None)
         return first is not None and is_colour(first)
     except CocosError:
         return False
@@ -315,7 +316,7 @@ def _in_colour(path: Path) -> bool:
 
 def _has_items(layout: Layout, path: Path) -> bool:
     """Whether a file is an item of a layout by its name, or a folder holds one."""
-    if path.is_file():
+    if is_file(path):
         return layout.is_item(path, path.parent)
     try:
         return any(True for _ in layout.walk(path))

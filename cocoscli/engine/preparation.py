@@ -22,6 +22,7 @@ from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.points import PointFile, read_points
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.scenes import CLASSES, write_dataset
+from cocoscli.data.storage import below, is_folder, place
 from cocoscli.data.walking import contents
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import (
@@ -235,8 +236,8 @@ def plan_preparation(options: PrepareOptions) -> Preparation:
 def _root(options: PrepareOptions, defaults: list[tuple[str, str, str]]) -> tuple[Path, int | None]:
     """The dataset's folder, and its number of classes where it is ours."""
     if options.source is not None:
-        root = Path(options.source)
-        if not options.source or not root.is_dir():
+        root = place(options.source)
+        if not options.source or not is_folder(root):
             raise CocosError(
                 f"{options.source!r}: no such folder.", "SOURCE is a dataset's folder."
             )
@@ -279,7 +280,7 @@ def _layout(options: PrepareOptions, root: Path, defaults: list[tuple[str, str, 
     asked = {name: getattr(options, name) for name in ("keypoints", "skeleton", "subset", "scenes")}
     layout = layout.configured(**{name: value for name, value in asked.items() if value})
     layout = layout.making(options.kind) if options.kind else layout
-    there = any(os.path.isdir(root / folder) for folder in layout.folders)
+    there = any(is_folder(root / folder) for folder in layout.folders)
     if layout.partners and not layout.bare and not there:
         raise CocosError(
             f"{shown(root)}: no {layout.folders[0]}/ for the layout {layout.name}; it holds "
@@ -292,7 +293,7 @@ def _layout(options: PrepareOptions, root: Path, defaults: list[tuple[str, str, 
 def _names(layout: Layout, root: Path) -> Iterator[str]:
     for path in layout.walk(root):
         if layout.keeps(path):
-            yield os.path.relpath(path, root)
+            yield below(path, root)
 
 
 def _strategy(options: PrepareOptions, layout: Layout, defaults: list[tuple[str, str, str]]) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +35,7 @@ from cocoscli.data.references import (
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.shards import SCHEMA, Sample, encode_key, member_name, read_index
 from cocoscli.data.sources import encode_sources
+from cocoscli.data.storage import below
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import LAYOUT_STORE, DescriptorStore
 from cocoscli.engine.files import storage_error
@@ -160,7 +160,7 @@ class Encoder:
             notes += [EMPTY] if shows_nothing(sources, np.asarray(photo)) else []
         return Encoded(
             members,
-            os.path.relpath(path, self.source.root),
+            below(path, self.source.root),
             hashlib.sha256(data).hexdigest(),
             largest_id(sources.arrays.get("ids"), self.source.ignore),
             notes,
@@ -221,7 +221,7 @@ def skipped_rows(source: Source) -> Iterator[Row]:
     """Rows of the photos that no item goes with."""
     for path in source.without_item():
         reason = "no item of the layout goes with this photo"
-        key = os.path.relpath(path, source.root)
+        key = below(path, source.root)
         yield {"key": key, "split": None, "status": SKIPPED, "reason": reason}
 
 

@@ -98,7 +98,7 @@ class Source:
             yield from self._without_photo()
             return
         base = layout.base(self.root)
-        within = os.path.join(base, "")
+        within = f"{base}{os.sep}"
         for path in filter(is_image, walk_files(self.root)):
             item = str(path).startswith(within) and layout.is_item(path, base)
             if not item and layout.item_for_photo(path) is None:

@@ -6,7 +6,6 @@ from the photo. `LAYOUTS` holds one reader a layout; all have the interface of `
 
 from __future__ import annotations
 
-import os
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from cocoscli.data.layouts.labels import ADE20kLayout, LabelLayout
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.layouts.people import PeopleLayout, PortraitLayout
 from cocoscli.data.layouts.photos import EdgeLayout, PoseLayout
+from cocoscli.data.storage import is_file, is_folder
 from cocoscli.data.walking import walk_files
 
 __all__ = ["LAYOUTS", "Layout", "class_names", "detect"]
@@ -60,7 +60,7 @@ def detect(root: Path) -> Layout | None:
 
 def _name(root: Path) -> str | None:
     def has(*folders: str) -> bool:
-        return all(os.path.isdir(root / folder) for folder in folders)
+        return all(is_folder(root / folder) for folder in folders)
 
     if has(f"{FACE_PARTS}/{FACE_LABELS}"):
         return "celebahq-mask"
@@ -68,12 +68,12 @@ def _name(root: Path) -> str | None:
         return "celebahq-edge"
     if has("annotations", "images"):
         return "ade20k"
-    if has("img") and (has("pose") or os.path.isfile(root / "keypoints.json")):
+    if has("img") and (has("pose") or is_file(root / "keypoints.json")):
         return "deepfashion"
     if has("images"):
         return "folders"
     if has("masks"):
         return "labels"
-    if not os.path.isdir(root):
+    if not is_folder(root):
         return None
     return "folders" if any(map(is_image, islice(walk_files(root), LOOKED_AT))) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from cocoscli.data.keypoints import lookup
 from cocoscli.data.layouts.layout import Layout, PointsLayout
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, pack_parts
+from cocoscli.data.storage import is_file
 from cocoscli.data.walking import find_stem
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput
@@ -58,7 +58,7 @@ class FaceMaskLayout(Layout):
         if FACE_NUMBER.fullmatch(item.stem):
             places.append(item.parent.parent / str(int(item.stem) // 2000))
         files = (place / f"{item.stem}_eye_g.png" for place in places)
-        return next((file for file in files if os.path.isfile(file)), None)
+        return next((file for file in files if is_file(file)), None)
 
     def photo(self, item: Path) -> Path | None:
         stems = (item.stem, *([str(int(item.stem))] if FACE_NUMBER.fullmatch(item.stem) else ()))
@@ -125,7 +125,7 @@ class FaceEdgeLayout(PointsLayout):
         for root in item.absolute().parents[:4]:
             start = root / self._start(item)
             named = {part: Path(f"{start}_{part}.png") for part in conditions.FACE_PARTS}
-            files = {part: file for part, file in named.items() if os.path.isfile(file)}
+            files = {part: file for part, file in named.items() if is_file(file)}
             if files:
                 return files
         return {}

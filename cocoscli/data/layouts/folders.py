@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from cocoscli.data.layouts.photos import pose_joints
 from cocoscli.data.polylines import FACE_LANDMARKS
 from cocoscli.data.sources import Sources, join_chains
 from cocoscli.data.splits import names_of
+from cocoscli.data.storage import absolute, is_file, is_folder
 from cocoscli.data.walking import find_stem, twin_folders
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError
@@ -79,16 +79,16 @@ class FolderLayout(PhotoLayout):
             layout._check_chosen(home)
             return layout
         given = self.keypoints is not None or self.skeleton is not None
-        if not given and os.path.isdir(home / "masks"):
+        if not given and is_folder(home / "masks"):
             return replace(layout, kind="labels")
-        if not given and os.path.isdir(home / "edges"):
+        if not given and is_folder(home / "edges"):
             return replace(layout, kind="edges")
         return replace(layout, kind=layout._kind_of_points())
 
     def _check_chosen(self, home: Path) -> None:
         """CocosError where the files of the kind that was asked for are not there."""
         lacking = {
-            "labels": [] if os.path.isdir(home / "masks") else ["masks/"],
+            "labels": [] if is_folder(home / "masks") else ["masks/"],
             "chains": [] if self.skeleton else ["skeleton.json"],
         }.get(self.kind, [])
         if self.kind in ("deepfashion", "pose", "chains") and self.keypoints is None:
@@ -126,7 +126,7 @@ class FolderLayout(PhotoLayout):
         return sources if size is None else sources.resized(size)
 
     def _point_arrays(self, item: Path) -> dict[str, np.ndarray]:
-        names = names_of(Path(os.path.abspath(item)))
+        names = names_of(absolute(item))
         points = lookup(self.keypoints, names) if self.keypoints else None
         if points is None and self.kind == "face-edges":
             return {}
@@ -153,7 +153,7 @@ class FolderLayout(PhotoLayout):
         folders = twin_folders(item, lambda name: _twin(name, "masks"))
         files = (find_stem(folder, item.stem, IMAGE_SUFFIXES) for folder in folders)
         found = next(filter(None, files), None)  # reading refuses a JPEG and says so
-        if found is None and not os.path.isdir(_home(item) / "masks"):
+        if found is None and not is_folder(_home(item) / "masks"):
             found = LabelLayout().item_for_photo(item)
         if found is None:
             raise BadInput(
@@ -171,7 +171,7 @@ class FolderLayout(PhotoLayout):
             if found is not None:
                 check_aspect(found, image_size(found), item, native)
                 return found
-        if not os.path.isdir(_home(item) / "edges"):
+        if not is_folder(_home(item) / "edges"):
             return None
         raise BadInput(
             f"{shown(item)}: no edge map of it; expected {item.stem}.png below edges/ in the place "
@@ -189,13 +189,13 @@ def read_edges(path: Path, size: Size) -> np.ndarray:
 
 def _home(path: Path) -> Path:
     """The root of the dataset: what holds images/ above or at a path, else the path's folder."""
-    if os.path.isdir(path / "images"):
+    if is_folder(path / "images"):
         return path
-    above = Path(os.path.abspath(path))
+    above = absolute(path)
     for folder in (above, *above.parents):
         if folder.name == "images":
             return folder.parent
-    return path if os.path.isdir(path) else path.parent
+    return path if is_folder(path) else path.parent
 
 
 def _twin(name: str, folder: str) -> tuple[str, ...]:
@@ -203,4 +203,4 @@ def _twin(name: str, folder: str) -> tuple[str, ...]:
 
 
 def _file(path: Path) -> Path | None:
-    return path if os.path.isfile(path) else None
+    return path if is_file(path) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from cocoscli.data.images import (
 )
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.sources import Sources
+from cocoscli.data.storage import is_file, is_folder
 from cocoscli.data.textfiles import once, read_lines
 from cocoscli.data.walking import find_stem, twin_folders
 from cocoscli.data.wording import shown
@@ -117,7 +117,7 @@ class ADE20kLayout(LabelLayout):
         layout = replace(self, root=root, wanted=self._find_wanted(root, self.subset))
         base = self.base(root)
         folders = (folder / self.subset for folder in (base, *base.glob("*/")))
-        if layout.wanted or any(map(os.path.isdir, folders)):
+        if layout.wanted or any(map(is_folder, folders)):
             return layout
         raise CocosError(
             f"{shown(root)}: nothing tells which items are {self.subset}: no {self.subset}.txt, no "
@@ -145,7 +145,7 @@ class ADE20kLayout(LabelLayout):
 
     def _find_wanted(self, root: Path, subset: str) -> frozenset[str]:
         path = self.scenes or root / f"{subset}.txt"
-        if self.scenes or os.path.isfile(path):
+        if self.scenes or is_file(path):
             return frozenset(Path(line).stem for line in read_lines(path))
         return frozenset([subset] if subset in _scenes(root).values() else [])
 
@@ -158,7 +158,7 @@ class ADE20kLayout(LabelLayout):
 
 def _scenes(root: Path) -> dict[str, str]:
     """The scene of each picture; {} where no file tells."""
-    return _read_scenes(root / SCENES) if os.path.isfile(root / SCENES) else {}
+    return _read_scenes(root / SCENES) if is_file(root / SCENES) else {}
 
 
 @once

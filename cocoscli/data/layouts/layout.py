@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -18,6 +17,7 @@ from cocoscli.data.conditions import CONDITIONS
 from cocoscli.data.images import IMAGE_SUFFIXES, ColorTable, Size, image_size, read_photo
 from cocoscli.data.sources import Sources
 from cocoscli.data.splits import splitter
+from cocoscli.data.storage import exists, is_file, is_folder
 from cocoscli.data.walking import contents, find_stem, tails, walk_files
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError, UsageError
@@ -79,16 +79,16 @@ class Layout(ABC):
         Raises CocosError where `root` is missing, lacks the folder it should have, or (at the
         end) holds no item.
         """
-        if not os.path.exists(root):
+        if not exists(root):
             raise CocosError(f"{shown(root)}: no such file or folder.", self.expects)
-        return self._items(root, self.base(root)) if os.path.isdir(root) else iter((root,))
+        return self._items(root, self.base(root)) if is_folder(root) else iter((root,))
 
     def base(self, root: Path) -> Path:
         """The folder below which the items of `root` lie; CocosError where it is missing."""
         for folder in self.folders:
-            if os.path.isdir(root / folder):
+            if is_folder(root / folder):
                 return root / folder
-        if any(os.path.isdir(root / partner) for partner in self.partners):
+        if any(is_folder(root / partner) for partner in self.partners):
             raise CocosError(
                 f"{shown(root)}: no folder {self.folders[0]}/ for the layout {self.name}; "
                 f"found {contents(root)}.",
@@ -157,8 +157,8 @@ class Layout(ABC):
         """
         if given is None:
             return self._own_item(photo)
-        if not os.path.isdir(given):
-            return given if os.path.exists(given) else None
+        if not is_folder(given):
+            return given if exists(given) else None
         places = [given, *(given / folder for folder in self.folders)]
         for tail in tails(photo, root):
             for place in places:
@@ -174,7 +174,7 @@ class Layout(ABC):
 
     def _is_photo_itself(self, found: Path, photo: Path) -> bool:
         """Whether a PNG photo was found where its label map was looked for."""
-        return self.items_are_labels and os.path.exists(photo) and found.samefile(photo)
+        return self.items_are_labels and exists(photo) and found.samefile(photo)
 
 
 class PhotoLayout(Layout):
@@ -187,7 +187,7 @@ class PhotoLayout(Layout):
         return item
 
     def _own_item(self, photo: Path) -> Path | None:
-        return photo if os.path.exists(photo) else None
+        return photo if exists(photo) else None
 
 
 class PointsLayout(PhotoLayout):
@@ -198,5 +198,5 @@ class PointsLayout(PhotoLayout):
     def at(self, root: Path) -> Layout:
         """With `keypoints.json` of the dataset at `root`, if it is there and none was given."""
         file = root / "keypoints.json"
-        found = self.keypoints is None and os.path.isfile(file)
+        found = self.keypoints is None and is_file(file)
         return self.configured(keypoints=file) if found else self

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from cocoscli.data.layouts.layout import PhotoLayout, PointsLayout
 from cocoscli.data.skeleton import read_pose
 from cocoscli.data.sources import Sources
 from cocoscli.data.splits import names_of
+from cocoscli.data.storage import absolute, is_file, is_folder
 from cocoscli.data.walking import twin_folders
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput
@@ -32,8 +32,8 @@ class EdgeLayout(PhotoLayout):
 
     def base(self, root: Path) -> Path:
         """The folder itself, but images/ where label maps lie beside them."""
-        labelled = any(os.path.isdir(root / folder) for folder in ("masks", "annotations"))
-        return root / "images" if labelled and os.path.isdir(root / "images") else root
+        labelled = any(is_folder(root / folder) for folder in ("masks", "annotations"))
+        return root / "images" if labelled and is_folder(root / "images") else root
 
     def sources(
         self, item: Path, size: Size | None = None, colors: ColorTable | None = None
@@ -71,16 +71,16 @@ class PoseLayout(PointsLayout):
     def _joints(self, item: Path) -> np.ndarray:
         """From the file of all poses, else below pose/ or beside the photo. Raises BadInput."""
         if self.keypoints is not None:
-            found = lookup(self.keypoints, names_of(Path(os.path.abspath(item))))
+            found = lookup(self.keypoints, names_of(absolute(item)))
             if found is not None:
                 return pose_joints(found, item)
         below = twin_folders(item, lambda name: ("pose",) if name == "img" else ())
         for folder in (*below, item.parent):
             texts = [folder / f"{item.stem}_{part}.txt" for part in ("candidate", "subset")]
-            if all(os.path.isfile(file) for file in texts):
+            if all(is_file(file) for file in texts):
                 return read_pose(*texts)
             openpose = folder / f"{item.stem}_keypoints.json"
-            if os.path.isfile(openpose):
+            if is_file(openpose):
                 return read_openpose(openpose)
         also = f"in {shown(self.keypoints)}, or " if self.keypoints else ""
         raise BadInput(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from cocoscli.data.shards import (
     is_shards,
     read_index,
 )
+from cocoscli.data.storage import is_folder, place
 from cocoscli.data.training import SampleReader
 from cocoscli.engine.device import resolve_device, resolve_precision
 from cocoscli.engine.features import LossFeatures, loss_features
@@ -185,7 +185,7 @@ def _index_of(data: str) -> ShardIndex:
 
 
 def _folder_of(data: str) -> Path:
-    return Path(data) if os.path.isdir(data) else Path(expand_braces(data)[0]).parent
+    return folder if is_folder(folder := place(data)) else place(expand_braces(data)[0]).parent
 
 
 def _held_out(

@@ -1,0 +1,141 @@
+"""Object stores and remote file systems, by fsspec: which are taken, and their faults as OSErrors.
+
+A call is tried again, with growing pauses, until `PATIENCE` is over. What comes of it in the end is
+an OSError whose `strerror` says it in words: FileNotFoundError and PermissionError at once, EIO for
+a store that did not answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from cocoscli.data.wording import one_line, shown
+from cocoscli.errors import CocosError, UsageError
+
+PATIENCE = float(os.environ.get("COCOS_STORE_PATIENCE", "60"))
+"""Seconds that a store may refuse to work, or not answer, before that counts as its fault."""
+PAUSES = (0.25, 8.0)
+"""Seconds between attempts: at first, and at most."""
+CONNECT, READ = 5, 15
+"""Seconds that are waited for a connection, and for its next bytes."""
+
+_S3 = {
+    "config_kwargs": {
+        "connect_timeout": CONNECT,
+        "read_timeout": READ,
+        "retries": {"max_attempts": 0},  # we try again ourselves
+    }
+}
+STORES: dict[str, tuple[str, dict[str, Any]]] = {
+    "s3": ("cocos[s3]", _S3),
+    "s3a": ("cocos[s3]", _S3),
+    "gs": ("gcsfs", {}),
+    "gcs": ("gcsfs", {}),
+    "az": ("adlfs", {}),
+    "abfs": ("adlfs", {}),
+    "hdfs": ("pyarrow", {}),
+}
+"""The schemes that are taken: the package that reads one, and its options. fsspec knows more; some
+of them run commands, read archives or reach into this machine."""
+
+T = TypeVar("T")
+
+
+def check_url(url: str) -> None:
+    """UsageError for a URL of no store that is taken; CocosError where its package lacks."""
+    scheme, _, rest = url.partition("://")
+    if "::" in url or scheme not in STORES:
+        raise UsageError(
+            f"{shown(url)}: no storage that is read or written; expected one of "
+            f"{', '.join(f'{name}://' for name in STORES)}.",
+            "Give one of them, or a local path.",
+        )
+    if not rest.strip("/"):
+        raise UsageError(f"{shown(url)}: names no bucket.", f"Give {scheme}://BUCKET/PATH.")
+    if any(ord(each) < 32 for each in url):
+        raise UsageError(f"{shown(url)}: a control character in a URL.", "Give a plain one.")
+    _file_system(_store(url), os.getpid())
+
+
+def call(url: str, what: Callable[[Any, str], T]) -> T:
+    """`what(file system, path there)`, tried again for as long as `PATIENCE`. Raises OSError."""
+    end, pause = time.monotonic() + PATIENCE, PAUSES[0]
+    while True:
+        try:
+            store = _file_system(_store(url), os.getpid())
+            return what(store, store._strip_protocol(url))
+        except Exception as error:  # fsspec's stores raise whatever their clients do
+            if (fault := _final(error)) is not None:
+                raise fault from error
+            if time.monotonic() + pause > end:
+                reason = f"the store does not work, after {PATIENCE:g} s: {one_line(error)}"
+                raise OSError(errno.EIO, reason, url) from error
+        time.sleep(pause * random.uniform(0.7, 1))
+        pause = min(2 * pause, PAUSES[1])
+
+
+def forget() -> None:
+    """Open the stores anew: their credentials or places have changed."""
+    _file_system.cache_clear()
+
+
+def _store(url: str) -> str:
+    """What file system a URL is of: its scheme, and its host where that is a server."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc if parts.scheme == 'hdfs' else ''}"
+
+
+@lru_cache(maxsize=16)
+def _file_system(store: str, process: int) -> Any:
+    """fsspec's file system, one a process: what it holds does not live through a fork."""
+    import fsspec
+
+    scheme, _, host = store.partition("://")
+    package, options = STORES[scheme]
+    server = dict(zip(("host", "port"), _host(host), strict=False)) if host else {}
+    try:
+        own = {"skip_instance_cache": True, "use_listings_cache": False}
+        found = fsspec.filesystem(scheme, **own, **options, **server)
+    except ImportError as error:
+        raise CocosError(
+            f"{scheme}://: what reads it is not installed ({one_line(error)}).",
+            f"pip install '{package}'",
+        ) from None
+    except Exception as error:
+        raise CocosError(f"{store}: cannot be opened ({one_line(error)}).") from error
+    if scheme in ("s3", "s3a"):
+        found.retries = 1
+    return found
+
+
+def _host(text: str) -> tuple[str, int] | tuple[str]:
+    name, _, port = text.rpartition("@")[2].partition(":")
+    return (name, int(port)) if port.isdecimal() else (name,)
+
+
+def _final(error: Exception) -> Exception | None:
+    """What to raise of a fault that another attempt does not mend; None of one that it may."""
+    if isinstance(error, CocosError):
+        return error
+    if isinstance(error, FileNotFoundError):
+        return FileNotFoundError(errno.ENOENT, "no such object or bucket")
+    if isinstance(error, PermissionError) or "Credentials" in type(error).__name__:
+        return PermissionError(
+            errno.EACCES, f"the store refuses these credentials: {one_line(error)}"
+        )
+    if isinstance(error, FileExistsError):
+        return FileExistsError(errno.EEXIST, "there is one already")
+    if isinstance(error, (IsADirectoryError, NotADirectoryError)):
+        return type(error)(errno.EISDIR, "a folder, or no file")
+    if isinstance(error, ValueError) or (
+        isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.ENAMETOOLONG)
+    ):
+        return OSError(errno.EINVAL, one_line(error))
+    return None
