@@ -56,11 +56,11 @@ class Remote(PosixPath):
     def __fspath__(self) -> str:
         raise BadInput(f"{shown(self)}: this is taken from local files alone.", "Copy it here.")
 
-    def relative_to(self, *other: Any, **how: Any) -> PosixPath:
+    def relative_to(self, *other: Any, **how: Any) -> PosixPath:  # type: ignore[override]
         return PosixPath(*super().relative_to(*other, **how).parts)
 
     @property
-    def parents(self) -> list[Remote]:  # type: ignore[override]
+    def parents(self) -> list[Remote]:
         """The folders above, up to the bucket."""
         return [Remote(*self.parts[:n]) for n in range(len(self.parts) - 1, 1, -1)]
 

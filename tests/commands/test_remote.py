@@ -45,13 +45,11 @@ def test_a_list_and_a_file_by_url(desk, there, workers):
 
 def test_shards_by_url(desk, bucket, scene_shards):
     bucket.upload(scene_shards, "shards")
-    assert desk.run("translate", scene_shards, "--exemplar", desk.photo(), "--weights",
-                    desk.weights / LABELS, "--output", "local", "--workers", 0).code == 0  # fmt: skip
-    for number, spec in enumerate(
-        ("shards", "shards/val-{000000..000000}.tar", "shards/val-*.tar")
-    ):
-        told = desk.run("translate", bucket.url(spec), "--exemplar", desk.photo(), "--weights",
-                        desk.weights / LABELS, "--output", f"out{number}", "--workers", 0)  # fmt: skip
+    given = ["--exemplar", desk.photo(), "--weights", desk.weights / LABELS, "--workers", 0]
+    assert desk.run("translate", scene_shards, *given, "--output", "local").code == 0
+    specs = ("shards", "shards/val-{000000..000000}.tar", "shards/val-*.tar")
+    for number, spec in enumerate(specs):
+        told = desk.run("translate", bucket.url(spec), *given, "--output", f"out{number}")
         assert told.code == 0, told.err
         assert desk.results(f"out{number}") == desk.results("local")
 

@@ -82,7 +82,7 @@ def test_writing_and_removing(folder):
 
 def test_what_takes_local_files_alone_says_so(folder):
     with pytest.raises(BadInput, match="from local files alone"):
-        open(folder / "z.txt")
+        open(folder / "z.txt").close()
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_other_urls_are_refused(url):
 def test_a_missing_package_is_named(url, monkeypatch):
     for name in ("gcsfs", "pyarrow", "pyarrow.fs", "adlfs"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
-    with pytest.raises(CocosError, match="pip install '(gcsfs|pyarrow|adlfs)'"):
+    with pytest.raises(CocosError, match=r"pip install '(gcsfs|pyarrow|adlfs)'"):
         place(url)
 
 
@@ -120,7 +120,7 @@ def test_no_credentials_are_said(bucket, folder, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     stores.forget()
-    with pytest.raises(BadInput, match="refuses these credentials: .*credentials"):
+    with pytest.raises(BadInput, match=r"refuses these credentials: .*credentials"):
         storage.is_file(folder / "z.txt")
 
 
