@@ -7,19 +7,21 @@ alone (`open`, `os`) meets `__fspath__`, which says so.
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import io
 import os
 import re
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from cocoscli.data.stores import call, check_url
 from cocoscli.data.wording import shown
@@ -134,9 +136,26 @@ class Remote(PosixPath):
         return io.TextIOWrapper(data, encoding or "utf-8", errors, newline)
 
     def write_bytes(self, data: Any) -> int:
-        """Put an object, whole. Raises OSError."""
-        call(str(self), lambda store, path: store.pipe_file(path, bytes(data)))
+        """Put an object, whole. OSError: whatever hinders it hinders the next one too (EIO)."""
+        with _written():
+            call(str(self), lambda store, path: store.pipe_file(path, bytes(data)))
         return len(data)
+
+    def write_text(  # type: ignore[override]
+        self, data: str, encoding: str = "utf-8", errors: str | None = None,
+        newline: str | None = None,
+    ) -> int:  # fmt: skip
+        return self.write_bytes(data.encode(encoding, errors or "strict"))
+
+    def replace(self, target: Remote) -> Remote:  # type: ignore[override]
+        """Move an object."""
+        source = str(self)
+        with _written():
+            call(str(target), lambda store, path: store.mv(store._strip_protocol(source), path))
+        return target
+
+    def chmod(self, mode: int, *, follow_symlinks: bool = True) -> None:
+        """Nothing: a store has its own rules."""
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
@@ -217,6 +236,51 @@ def open_large(path: Path) -> IO[bytes]:
     if isinstance(path, Remote):
         return io.BufferedReader(_Ranges(path), BLOCK)
     return open(path, "rb")
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    """Faults of writing as those of the storage: they end a run."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(errno.EIO, error.strerror or str(error)) from error
+
+
+@contextmanager
+def whole_object(target: Remote) -> Iterator[IO[bytes]]:
+    """A local file that is put to a store, whole, when the block ends without an error."""
+    with tempfile.NamedTemporaryFile(suffix=target.suffix) as file:
+        yield cast(IO[bytes], file)
+        file.flush()
+        with _written():
+            call(str(target), lambda store, path: store.put_file(file.name, path))
+
+
+def open_local(path: Path) -> IO[bytes]:
+    """A file of the local system with what a file holds now: itself, or a copy without a name."""
+    if not isinstance(path, Remote):
+        return open(path, "rb")
+    file = tempfile.TemporaryFile()  # noqa: SIM115 (whoever asks for it closes it)
+    with open_large(path) as source:
+        shutil.copyfileobj(source, file, BLOCK)
+    file.seek(0)
+    return cast(IO[bytes], file)
+
+
+def looker(folder: Path) -> Callable[[str], bool]:
+    """Whether there is a file of this name below a folder; a store's folders are listed, once."""
+    if not isinstance(folder, Remote):
+        return lambda name: os.path.isfile(folder / name)
+    listed: dict[Path, set[str]] = {}
+
+    def there(name: str) -> bool:
+        path = folder / name
+        if path.parent not in listed:
+            listed[path.parent] = {entry.name for entry in path.parent.entries()}
+        return path.name in listed[path.parent]
+
+    return there
 
 
 def read_parts(path: Path, parts: Mapping[str, Sequence[int]]) -> dict[str, bytes]:

@@ -47,6 +47,9 @@ of them run commands, read archives or reach into this machine."""
 
 T = TypeVar("T")
 
+_failed: set[str] = set()
+"""Stores that did not work for as long as `PATIENCE`: until they do, one attempt has to do."""
+
 
 def check_url(url: str) -> None:
     """UsageError for a URL of no store that is taken; CocosError where its package lacks."""
@@ -66,24 +69,65 @@ def check_url(url: str) -> None:
 
 def call(url: str, what: Callable[[Any, str], T]) -> T:
     """`what(file system, path there)`, tried again for as long as `PATIENCE`. Raises OSError."""
-    end, pause = time.monotonic() + PATIENCE, PAUSES[0]
+    name, pause = _store(url), PAUSES[0]
+    end = time.monotonic() + (0 if name in _failed else PATIENCE)
     while True:
         try:
-            store = _file_system(_store(url), os.getpid())
-            return what(store, store._strip_protocol(url))
+            store = _file_system(name, os.getpid())
+            result = what(store, store._strip_protocol(url))
         except Exception as error:  # fsspec's stores raise whatever their clients do
             if (fault := _final(error)) is not None:
                 raise fault from error
             if time.monotonic() + pause > end:
+                _failed.add(name)
                 reason = f"the store does not work, after {PATIENCE:g} s: {one_line(error)}"
                 raise OSError(errno.EIO, reason, url) from error
+        else:
+            _failed.discard(name)
+            return result
         time.sleep(pause * random.uniform(0.7, 1))
         pause = min(2 * pause, PAUSES[1])
+
+
+def create(url: str, data: bytes) -> None:
+    """Put an object where there is none. FileExistsError where there is one, OSError.
+
+    A store that cannot refuse the second of two puts at once takes the last of them.
+    """
+
+    def put(store: Any, path: str) -> None:
+        try:
+            store.pipe_file(path, data, mode="create")
+        except (NotImplementedError, TypeError):
+            if store.exists(path):
+                raise FileExistsError(path) from None
+            store.pipe_file(path, data)
+
+    call(url, put)
+
+
+def replace(url: str, data: bytes, before: dict[str, Any]) -> None:
+    """Put an object in the place of the one whose info was `before`. FileExistsError where that is
+    another one by now (where the store tells, as S3 does), OSError."""
+
+    def put(store: Any, path: str) -> None:
+        if "ETag" not in before or not url.startswith(("s3://", "s3a://")):
+            store.pipe_file(path, data)
+            return
+        try:
+            store.pipe_file(path, data, IfMatch=before["ETag"])
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # the precondition does not hold
+                raise FileExistsError(path) from error
+            raise
+
+    call(url, put)
 
 
 def forget() -> None:
     """Open the stores anew: their credentials or places have changed."""
     _file_system.cache_clear()
+    _failed.clear()
 
 
 def _store(url: str) -> str:
