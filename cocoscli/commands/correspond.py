@@ -10,7 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from cocoscli.commands import options as o
-from cocoscli.commands.running import Row, batch_plan, finish, followed, say_defaults, say_pairs
+from cocoscli.commands.running import (
+    Row,
+    batch_plan,
+    check_part,
+    finish,
+    followed,
+    say_defaults,
+    say_pairs,
+)
 from cocoscli.data.storage import place
 
 
@@ -75,6 +83,7 @@ def correspond(
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
+    part: o.Part = None,
     null: o.Null = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
@@ -98,6 +107,7 @@ def correspond(
 
     if format not in FLOW_FORMATS:
         raise UsageError(f"--format {format}: expected one of {', '.join(FLOW_FORMATS)}.")
+    check_part(part, overwrite)
     if points_from not in ENDS:
         raise UsageError(f"--points-from {points_from}: expected one of {', '.join(ENDS)}.")
     carried = read_points(points) if points else None
@@ -128,7 +138,9 @@ def correspond(
     }  # fmt: skip
     run = open_run(
         work, output, settings=settings, record=plan.record,
-        plan=batch_plan(plan, workers, limit, retry_failed), overwrite=overwrite,
+        plan=batch_plan(
+            plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed
+        ), overwrite=overwrite,
     )  # fmt: skip
     _warn(_counted(followed(run, "pairs")), points)
     facts = {

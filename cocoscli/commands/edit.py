@@ -12,6 +12,7 @@ from cocoscli.commands import options as o
 from cocoscli.commands.running import (
     batch_plan,
     check_format,
+    check_part,
     finish,
     followed,
     machine_facts,
@@ -74,6 +75,7 @@ def edit(
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
+    part: o.Part = None,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
@@ -95,6 +97,7 @@ def edit(
     from cocoscli.engine.translate import Rendering
 
     check_format(format)
+    check_part(part, overwrite)
     plan = plan_edits(
         EditOptions(
             image=image, mask=mask, edited=edited, weights=weights, keep=keep, border=border,
@@ -116,7 +119,7 @@ def edit(
         output,
         settings={**plan.settings, "command": "edit", **rendering.settings},
         record=plan.record,
-        plan=batch_plan(plan, workers, limit, retry_failed),
+        plan=batch_plan(plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed),
         overwrite=overwrite,
         shards=rendering.limits,
     )

@@ -12,6 +12,7 @@ from cocoscli.commands import options as o
 from cocoscli.commands.running import (
     batch_plan,
     check_format,
+    check_part,
     finish,
     followed,
     machine_facts,
@@ -116,6 +117,7 @@ def makeup(
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
+    part: o.Part = None,
     null: o.Null = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
@@ -136,6 +138,7 @@ def makeup(
     from cocoscli.errors import UsageError
 
     check_format(format)
+    check_part(part, overwrite)
     if render not in ("photo", "network"):
         raise UsageError(f"--render {render}: expected photo or network.")
     plan = plan_makeup(
@@ -160,7 +163,7 @@ def makeup(
         output,
         settings={**plan.settings, "command": "makeup", **applying.settings},
         record=plan.record,
-        plan=batch_plan(plan, workers, limit, retry_failed),
+        plan=batch_plan(plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed),
         overwrite=overwrite,
         shards=applying.limits,
     )

@@ -131,6 +131,14 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, show_default="all", help="Only the first items."),
 ]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--part", metavar="K/N|slurm", show_default="all",
+        help="Only the K-th of N even parts; all of them may write to one --output at once, from "
+        "any machine. slurm: as the task's place in its job array says.",
+    ),
+]  # fmt: skip
 Format = Annotated[str, typer.Option("--format", metavar="png|jpg|webp", help="Of the photos.")]
 ResultFormat = Annotated[
     str,

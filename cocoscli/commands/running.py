@@ -40,16 +40,35 @@ def say_defaults(plan: RunPlan[Any], output: Path, usual: str) -> None:
     console.say_defaults([*plan.defaults, *own])
 
 
+def check_part(part: str | None, overwrite: bool) -> None:
+    """UsageError unless this may be a part of a run."""
+    from cocoscli.engine.part import parse_part
+    from cocoscli.errors import UsageError
+
+    if part and parse_part(part) and overwrite:
+        raise UsageError(
+            f"--overwrite with --part {part}: a part would take the others' results away.",
+            "Choose another --output, or run once without --part.",
+        )
+
+
 def batch_plan(
-    plan: RunPlan[Any], workers: int | None, limit: int | None, retry_failed: bool
+    plan: RunPlan[Any],
+    *,
+    workers: int | None,
+    limit: int | None,
+    part: str | None,
+    retry_failed: bool,
 ) -> Plan:
     """How a run is cut up."""
     from cocoscli.engine.batch import Plan
+    from cocoscli.engine.part import parse_part
 
     return Plan(
         batch_size=plan.batch_size,
         workers=default_workers() if workers is None else workers,
         limit=limit,
+        part=parse_part(part) if part else None,
         retry_failed=retry_failed,
         on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
     )
@@ -68,22 +87,25 @@ def followed(run: Run, unit: str) -> Iterator[Row]:
 def finish(run: Run, write_page: Callable[[dict[str, Any]], Path] | None, json: bool) -> None:
     """Write the page and say what was done; leave with exit code 3 where items have failed.
 
-    `write_page` is given the summary; None: no page is wanted.
+    `write_page` is given the summary; None: no page is wanted. Of parts, the last one at work
+    writes the page, of all of them.
     """
-    from cocoscli.engine.files import storage_error
-
-    summary, output = run.summary(), run.output.path
-    try:
-        summary["page"] = str(write_page(summary)) if write_page else None
-    except OSError as error:
-        raise storage_error(output, error) from None
+    summary, output, part = run.summary(), run.output.path, run.plan.part
+    summary["page"] = None
+    with run.ending() as last:
+        if last and write_page:
+            of_all = {**summary, "failed": run.failed(run.pending.all)} if part else summary
+            summary["page"] = str(write_page(of_all))
+    summary |= run.facts
     if json:
         console.emit(summary)
     place = f"shards {summary['shards']}; " if "shards" in summary else ""
     console.note(
-        f"{summary['done']} done, {summary['failed']} failed, {summary['skipped']} from before; "
-        f"{place}{summary['page'] or output}"
+        f"{f'part {part}: ' if part else ''}{summary['done']} done, {summary['failed']} failed, "
+        f"{summary['skipped']} from before; {place}{summary['page'] or output}"
     )
+    if left := summary.get("left"):
+        console.note(f"{left} items of other parts are left, and none of them is at work")
     if summary["failed"]:
         raise typer.Exit(EXIT_FAILED_ITEMS)
 

@@ -9,6 +9,7 @@ from cocoscli.commands import options as o
 from cocoscli.commands.running import (
     batch_plan,
     check_format,
+    check_part,
     finish,
     followed,
     say_defaults,
@@ -38,6 +39,7 @@ def translate(
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
+    part: o.Part = None,
     null: o.Null = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
@@ -57,6 +59,7 @@ def translate(
     from cocoscli.engine.translate import Rendering, Translation
 
     check_format(format)
+    check_part(part, overwrite)
     plan = plan_pairs(
         PairOptions(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
@@ -78,7 +81,7 @@ def translate(
         output,
         settings={**plan.settings, "command": "translate", **rendering.settings},
         record=plan.record,
-        plan=batch_plan(plan, workers, limit, retry_failed),
+        plan=batch_plan(plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed),
         overwrite=overwrite,
         shards=rendering.limits,
     )

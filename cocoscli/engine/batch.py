@@ -22,6 +22,7 @@ from cocoscli.engine.files import FATAL, storage_error
 from cocoscli.engine.manifest import DONE, FAILED, Finished
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.parallel import read_in_order
+from cocoscli.engine.part import Part
 from cocoscli.engine.results import Packed, Results
 from cocoscli.errors import BadInput, CocosError
 
@@ -87,6 +88,8 @@ class Plan:
     batch_size: int = 1
     workers: int = 0
     limit: int | None = None
+    part: Part | None = None
+    """Which items are this run's own; None: all."""
     retry_failed: bool = False
     on_smaller_batch: Callable[[int], None] = field(default=lambda size: None)
     """Called with the new size when memory ran out and batches are halved."""
@@ -120,20 +123,25 @@ class Pending:
         self.work, self.plan = work, plan
         statuses = (DONE,) if plan.retry_failed else (DONE, FAILED)
         self.finished = Finished(output.path, statuses)
-        self.total = len(work) if plan.limit is None else min(len(work), plan.limit)
+        total = len(work) if plan.limit is None else min(len(work), plan.limit)
+        self.all = range(total)
+        """The items of all parts."""
+        self.items = plan.part.span(total) if plan.part else self.all
+        """The run's own, done or not."""
 
     def is_open(self, k: int) -> bool:
-        return k < self.total and self.work.key(k) not in self.finished
+        return k in self.items and self.work.key(k) not in self.finished
 
     def count(self) -> int:
         if not len(self.finished):
-            return self.total
-        return sum(self.is_open(k) for k in range(self.total))
+            return len(self.items)
+        return sum(self.is_open(k) for k in self.items)
 
     def __iter__(self) -> Iterator[tuple[int, ...]]:
-        """Batches as tuples of item numbers: always whole, so that they are the same in any run."""
+        """Batches as tuples of item numbers: always whole, so that they are the same in any run;
+        that of a part's edge is computed by both its neighbours, and each keeps its own items."""
         size = self.plan.batch_size
-        for start in range(0, self.total, size):
+        for start in range(self.items.start // size * size, self.items.stop, size):
             batch = tuple(range(start, min(start + size, len(self.work))))
             if any(self.is_open(k) for k in batch):
                 yield batch
@@ -257,4 +265,5 @@ def _save(
             raise
         row["error"], sample = f"{error.strerror or error}", None
     seconds = loaded.seconds + time.perf_counter() - start
-    return {**row, "milliseconds": round(seconds * 1000, 1)}, sample
+    row |= {"milliseconds": round(seconds * 1000, 1), "time": round(time.time(), 3)}
+    return row, sample

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -74,26 +73,6 @@ def write_inside(folder: Path, name: str, data: bytes) -> Path:
     with whole_file(target, folder / TEMPORARY) as file:
         file.write(data)
     return target
-
-
-def take_lock(folder: Path) -> IO[str]:
-    """Hold an output folder, which has its private one, until the file is closed.
-
-    Raises CocosError where another process holds it.
-    """
-    try:
-        lock = open(folder / PRIVATE / "lock", "a")  # noqa: SIM115
-    except OSError as error:
-        raise storage_error(folder, error) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise CocosError(
-            f"{shown(folder)}: another process is writing to this output folder.",
-            "Wait for it to end, or choose another --output.",
-        ) from None
-    return lock
 
 
 def storage_error(path: Path, error: OSError) -> CocosError:

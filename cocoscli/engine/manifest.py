@@ -1,4 +1,8 @@
-"""`manifest.jsonl`: a row a work item; the latest row of a key counts."""
+"""`manifest.jsonl`: a row a work item; the latest row of a key counts.
+
+Parts have manifests of their own (`manifest-003-of-016.jsonl`) and merge them into it. All of a
+folder's manifests are always read together, so that nothing depends on whether they are merged.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -40,20 +45,70 @@ def repair(path: Path) -> None:
         file.truncate(0)
 
 
+def manifests(folder: Path) -> list[Path]:
+    """The manifests that a folder has: the whole run's and then the parts'."""
+    whole = folder / MANIFEST
+    parts = sorted(folder.glob("manifest-*-of-*.jsonl"))
+    return [whole, *parts] if whole.exists() else parts
+
+
+class Rows:
+    """The rows of manifests as they are now, to be read any number of times.
+
+    What is added or put in their place later is not seen. A line that is no row is passed over.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        with ExitStack() as stack:
+            files = [stack.enter_context(open(path, "rb")) for path in paths]
+            self._files = [(file, os.fstat(file.fileno()).st_size) for file in files]
+            self._stack = stack.pop_all()
+
+    def __enter__(self) -> Rows:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for file, end in self._files:
+            yield from _rows(file, end)
+
+    def latest(self) -> tuple[np.ndarray, np.ndarray]:
+        """Digests of the keys, and which rows are the latest of theirs: by time, then by place."""
+        marks = np.fromiter((digest(row["key"]) for row in self), dtype=np.uint64)
+        times = np.fromiter((_time(row) for row in self), dtype=np.float64)
+        order = np.lexsort((times, marks))
+        last = np.append(np.diff(marks[order]) != 0, True)[: len(marks)]
+        latest = np.zeros(len(marks), dtype=bool)
+        latest[order[last]] = True
+        return marks, latest
+
+
+def _rows(file: IO[bytes], end: int) -> Iterator[dict[str, Any]]:
+    file.seek(0)
+    for line in file:
+        end -= len(line)
+        if end < 0:
+            return
+        try:
+            row = json.loads(line.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            continue
+        if _is_row(row):
+            yield row
+
+
 def read_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """The manifest's rows in the order of writing; a line that is no row is passed over."""
-    try:
-        file = open(folder / MANIFEST, encoding="utf-8", errors="replace")  # noqa: SIM115
-    except FileNotFoundError:
-        return
-    with file:
-        for line in file:
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if _is_row(row):
-                yield row
+    """All rows of a folder in the order of writing."""
+    with Rows(manifests(folder)) as rows:
+        yield from rows
+
+
+def _time(row: Mapping[str, Any]) -> float:
+    """When a row was made, in seconds of the clock where it was; older ones do not say."""
+    time = row.get("time")
+    return time if isinstance(time, (int, float)) else 0.0
 
 
 def result_file(row: Mapping[str, Any]) -> Any:
@@ -80,19 +135,11 @@ def _is_row(row: Any) -> bool:
     return whole and max(sizes) <= 255 and isinstance(row.get("input", ""), str)
 
 
-def _latest(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Digests of the manifest's keys, and which rows are the latest of their key."""
-    marks = np.fromiter((digest(row["key"]) for row in read_manifest(folder)), dtype=np.uint64)
-    latest = np.zeros(len(marks), dtype=bool)
-    _, from_end = np.unique(marks[::-1], return_index=True)
-    latest[len(marks) - 1 - from_end] = True
-    return marks, latest
-
-
 def latest_rows(folder: Path) -> Iterator[dict[str, Any]]:
     """One row a key, the one that counts, in the order of writing."""
-    _, latest = _latest(folder)
-    return (row for row, keep in zip(read_manifest(folder), latest, strict=False) if keep)
+    with Rows(manifests(folder)) as rows:
+        _, latest = rows.latest()
+        yield from (row for row, keep in zip(rows, latest, strict=True) if keep)
 
 
 class Finished:
@@ -109,9 +156,10 @@ class Finished:
                 return False
             return row.get("status") in statuses
 
-        marks, latest = _latest(folder)
-        keep = np.fromiter((ended(row) for row in read_manifest(folder)), dtype=bool)
-        self._marks = np.sort(marks[latest & keep])
+        with Rows(manifests(folder)) as rows:
+            marks, latest = rows.latest()
+            keep = (bool(counts) and ended(row) for row, counts in zip(rows, latest, strict=True))
+            self._marks = np.sort(marks[np.fromiter(keep, dtype=bool)])
 
     def __contains__(self, key: str) -> bool:
         mark = np.uint64(digest(key))
@@ -122,16 +170,19 @@ class Finished:
         return len(self._marks)
 
 
-def compact(folder: Path) -> None:
-    """Leave one row a key in the manifest, the latest."""
-    _, latest = _latest(folder)
-    if latest.all():
-        return
-    rewrite(folder, latest_rows(folder))
+def merge(folder: Path) -> None:
+    """Leave one row a key in the manifest, the latest of all manifests. Nobody else writes now."""
+    paths = manifests(folder)
+    with Rows(paths) as rows:
+        _, latest = rows.latest()
+        if len(paths) < 2 and latest.all():
+            return
+        kept = (row for row, keep in zip(rows, latest, strict=True) if keep)
+        rewrite(folder / MANIFEST, kept)
 
 
-def rewrite(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def rewrite(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Put a manifest of these rows in the place of the one there is."""
-    with whole_file(folder / MANIFEST, folder / TEMPORARY) as file:
+    with whole_file(path, path.parent / TEMPORARY) as file:
         for row in rows:
             file.write((json.dumps(row, ensure_ascii=True) + "\n").encode())

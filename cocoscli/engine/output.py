@@ -1,7 +1,8 @@
-"""A folder of results: whole files, one manifest row an item, one run at a time.
+"""A folder of results: whole files, one manifest row an item, one run (or its parts) at a time.
 
 a/x.jpg.png      results in the mirrored tree, full names kept; or shards of them
-manifest.jsonl   a row a work item; the latest row of a key counts
+manifest.jsonl   a row a work item; the latest row of a key counts; parts have manifests of
+                 their own, manifest-003-of-016.jsonl, and merge them into it
 run.toml         the settings that decide the results
 index.html       the gallery; its parts and the lock lie in _cocos/
 """
@@ -28,10 +29,19 @@ from cocoscli.engine.files import (
     is_inside,
     safe_name,
     storage_error,
-    take_lock,
     write_inside,
 )
-from cocoscli.engine.manifest import MANIFEST, read_manifest, repair, result_files, rewrite
+from cocoscli.engine.locks import DOOR, LOCK, door, take_locks
+from cocoscli.engine.manifest import (
+    MANIFEST,
+    Rows,
+    manifests,
+    read_manifest,
+    repair,
+    result_files,
+    rewrite,
+)
+from cocoscli.engine.part import Part, marked
 from cocoscli.errors import CocosError
 
 RUN = "run.toml"
@@ -40,35 +50,40 @@ SHARDS_DONE = f"{PRIVATE}/shards.jsonl"
 
 
 class OutputFolder:
-    """The one writer of an output folder, held by a lock from `open` to `close`."""
+    """The writer of an output folder, or of a part's share of it, held from `open` to `close`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._lock: IO[str] | None = None
+    def __init__(self, path: Path, part: Part | None = None) -> None:
+        self.path, self.part = path, part
+        self.manifest = path / marked(MANIFEST, part)
+        """Where this writer's rows go."""
+        self._locks: list[IO[str]] = []
         self._manifest: IO[str] | None = None
 
     def open(self, settings: Mapping[str, Any], record: Mapping[str, Any], overwrite: bool) -> None:
         """Take the folder for a run with these settings.
 
         `settings` decide the results: a folder of other settings is refused with the difference,
-        or emptied of its results with `overwrite`. `record` is written beside them. Raises
-        CocosError.
+        or emptied of its results with `overwrite`. `record` is written beside them; parts share
+        that of the first. Raises CocosError.
         """
         self._make(overwrite)
-        self._lock = take_lock(self.path)
         try:
-            for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
-                left.unlink()
-            self._accept(settings, overwrite)
-            repair(self.path / MANIFEST)
-            document = {"settings": dict(settings), "record": dict(record)}
-            self.write(RUN, tomli_w.dumps(document).encode("utf-8", "surrogateescape"))
-            self._open_manifest()
+            with door(self.path):
+                self._locks, alone = take_locks(self.path, self.part)
+                if alone:
+                    for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
+                        left.unlink()
+                self._accept(settings, overwrite)
+                repair(self.manifest)
+                if alone or not (self.path / RUN).exists():
+                    document = {"settings": dict(settings), "record": dict(record)}
+                    self.write(RUN, tomli_w.dumps(document).encode("utf-8", "surrogateescape"))
+                self._open_manifest()
         except OSError as error:
             raise storage_error(self.path, error) from None
 
     def _open_manifest(self) -> None:
-        self._manifest = open(self.path / MANIFEST, "a", encoding="ascii")  # noqa: SIM115
+        self._manifest = open(self.manifest, "a", encoding="ascii")  # noqa: SIM115
 
     def _make(self, overwrite: bool) -> None:
         try:
@@ -89,8 +104,9 @@ class OutputFolder:
 
     def _refuse_foreign(self, overwrite: bool) -> None:
         """CocosError for links in the place of our own files, and for a folder of other things."""
-        private = [f"{PRIVATE}/{name}" for name in ("lock", "tmp", "rows", "thumbs")]
-        for name in (PRIVATE, MANIFEST, RUN, *private):
+        locks = LOCK, DOOR, marked(LOCK, self.part)
+        folders = [f"{PRIVATE}/{name}" for name in ("tmp", "rows", "thumbs")]
+        for name in (PRIVATE, MANIFEST, self.manifest.name, RUN, *locks, *folders):
             if (self.path / name).is_symlink():
                 raise CocosError(f"{shown(self.path / name)}: a symbolic link.", "Remove it.")
         foreign = [p for p in sorted(os.listdir(self.path)) if p != PRIVATE]
@@ -131,8 +147,8 @@ class OutputFolder:
         if (self.path / SHARDS_DONE).exists():
             remove_shards(self.path)
             (self.path / INDEX).unlink(missing_ok=True)
-        for record in (MANIFEST, SHARDS_DONE):
-            (self.path / record).unlink(missing_ok=True)
+        for record in (*manifests(self.path), self.path / SHARDS_DONE):
+            record.unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file that appears only whole; -> its sha256.
@@ -156,19 +172,20 @@ class OutputFolder:
             os.fsync(self._manifest.fileno())
 
     def drop_rows(self, stale: Callable[[Mapping[str, Any]], bool]) -> None:
-        """Take rows out of the manifest whose results are not in place."""
+        """Take rows out of this writer's manifest whose results are not in place."""
         assert self._manifest is not None
         self._manifest.close()
-        rewrite(self.path, filterfalse(stale, read_manifest(self.path)))
+        with Rows([self.manifest]) as rows:
+            rewrite(self.manifest, filterfalse(stale, rows))
         self._open_manifest()
 
     def close(self) -> None:
         """Let go of the folder."""
-        for file in (self._manifest, self._lock):
+        for file in (self._manifest, *self._locks):
             if file is not None:
                 with suppress(OSError):  # a full disk was said when it was met
                     file.close()
-        self._manifest = self._lock = None
+        self._manifest, self._locks = None, []
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

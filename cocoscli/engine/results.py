@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from cocoscli.data.shards import SCHEMA, Sample
 from cocoscli.engine.files import file_name
-from cocoscli.engine.manifest import compact
+from cocoscli.engine.manifest import merge
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.shardset import Limits, Row, ShardSet
 
@@ -53,7 +53,8 @@ class Results(Protocol):
         ...
 
     def finish(self) -> dict[str, Any]:
-        """End a run that came to its end -> what its summary says of the results."""
+        """Bring together what all runs in the folder wrote, while no other is at work -> what a
+        summary says of the results."""
         ...
 
 
@@ -77,7 +78,7 @@ class Files:
             yield row
 
     def finish(self) -> dict[str, Any]:
-        compact(self.output.path)
+        merge(self.output.path)
         return {}
 
 

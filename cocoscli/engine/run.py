@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cocoscli.engine.batch import Pending, Plan, Work, run
 from cocoscli.engine.files import storage_error
+from cocoscli.engine.locks import if_alone
 from cocoscli.engine.manifest import DONE, FAILED, Finished
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.results import Files, Results, Shards
@@ -35,26 +37,49 @@ class Run:
             for row in run(self.work, self.results, self.plan, self.pending):
                 self.counts[row["status"]] += 1
                 yield row
-            self.facts = self.results.finish()
+            if self.plan.part is None:
+                self.facts = self.results.finish()
         except OSError as error:
             raise storage_error(self.output.path, error) from None
         finally:
             self.output.close()
 
-    def summary(self) -> dict[str, Any]:
-        """Of this work list: what this run did, what has failed in any run, what was done before.
+    @contextmanager
+    def ending(self) -> Iterator[bool]:
+        """The end of a run whose rows came to theirs: whether it is the last of those at work, and
+        so the one to write pages. The last part merges what all have written. Raises CocosError."""
+        try:
+            with if_alone(self.output.path) as last:
+                if last and self.plan.part:
+                    self.facts = {**self.results.finish(), "left": self._left()}
+                yield last
+        except OSError as error:
+            raise storage_error(self.output.path, error) from None
 
-        Once `rows` has come to its end the three add up to all items.
-        """
+    def failed(self, items: range) -> int:
+        """How many of these items have failed, in any run."""
         faulty = Finished(self.output.path, (FAILED,))
-        total = self.pending.total
-        failed = sum(self.work.key(k) in faulty for k in range(total)) if len(faulty) else 0
+        return sum(self.work.key(k) in faulty for k in items) if len(faulty) else 0
+
+    def _left(self) -> int:
+        """How many items of all parts have not come to an end yet."""
+        ended = Finished(self.output.path, (DONE, FAILED))
+        return sum(self.work.key(k) not in ended for k in self.pending.all)
+
+    def summary(self) -> dict[str, Any]:
+        """Of this run's items: what it did, what has failed in any run, what was done before.
+
+        Once `rows` has come to its end the three add up to all of them.
+        """
+        items = self.pending.items
+        failed = self.failed(items)
         return {
             "output": str(self.output.path),
             "done": self.counts[DONE],
             "failed": failed,
-            "skipped": total - failed - self.counts[DONE],
+            "skipped": len(items) - failed - self.counts[DONE],
             "seconds": round(time.monotonic() - self.start, 3),
+            **({"part": str(self.plan.part)} if self.plan.part else {}),
             **self.facts,
         }
 
@@ -73,7 +98,7 @@ def open_run(
 
     Results are files, or, with `shards`, samples of shards within these limits.
     """
-    output = OutputFolder(path)
+    output = OutputFolder(path, plan.part)
     try:
         output.open(settings, record, overwrite)
         return Run(work, Shards(output, shards) if shards else Files(output), plan)

@@ -19,7 +19,7 @@ from typing import Any
 from cocoscli.data.references import REFERENCES
 from cocoscli.data.shards import INDEX, Sample, ShardWriter, remove_shards
 from cocoscli.engine.files import TEMPORARY, whole_file
-from cocoscli.engine.manifest import compact, read_manifest
+from cocoscli.engine.manifest import merge, read_manifest
 from cocoscli.engine.output import SHARDS_DONE, OutputFolder
 
 Row = dict[str, Any]
@@ -147,7 +147,7 @@ class ShardSet:
 
     def finish(self, index: Mapping[str, Any]) -> None:
         """Leave one row a key in the manifest, and write `index.json`."""
-        compact(self.output.path)
+        merge(self.output.path)
         self.output.write(INDEX, (json.dumps(index, indent=1, ensure_ascii=True) + "\n").encode())
 
 

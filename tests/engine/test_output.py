@@ -9,7 +9,7 @@ import os
 import pytest
 
 from cocoscli.engine.files import safe_name
-from cocoscli.engine.manifest import MANIFEST, Finished, compact, latest_rows, read_manifest
+from cocoscli.engine.manifest import MANIFEST, Finished, latest_rows, merge, read_manifest
 from cocoscli.engine.output import OutputFolder
 from cocoscli.errors import CocosError
 
@@ -120,7 +120,7 @@ def test_the_latest_row_of_a_key_counts(folder):
     assert list(latest_rows(folder.path)) == [b, failed]
     assert "a" not in Finished(folder.path, ("done",))
     assert "a" in Finished(folder.path, ("done", "failed"))
-    compact(folder.path)
+    merge(folder.path)
     assert (folder.path / MANIFEST).read_bytes() == rows(b, failed)
 
 
@@ -135,7 +135,7 @@ def test_an_empty_manifest(folder):
     assert len(Finished(folder.path, ("done",))) == 0 and "a" not in Finished(
         folder.path, ("done",)
     )
-    compact(folder.path)
+    merge(folder.path)
     assert list(latest_rows(folder.path)) == []
 
 

@@ -10,7 +10,8 @@ from typing import IO, Any
 import tomli_w
 
 from cocoscli.data.wording import shown
-from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, take_lock, write_inside
+from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, write_inside
+from cocoscli.engine.locks import take_lock
 from cocoscli.engine.training.checkpoint import checkpoints, remove_temporaries
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe, difference
