@@ -175,7 +175,7 @@ def merge(folder: Path) -> None:
     paths = manifests(folder)
     with Rows(paths) as rows:
         _, latest = rows.latest()
-        if len(paths) < 2 and latest.all():
+        if paths == [folder / MANIFEST] and latest.all():
             return
         kept = (row for row, keep in zip(rows, latest, strict=True) if keep)
         rewrite(folder / MANIFEST, kept)
