@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import sys
+from importlib import metadata
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -18,6 +20,7 @@ from cocoscli.commands.demo import demo
 from cocoscli.commands.edit import edit
 from cocoscli.commands.evaluate import evaluate
 from cocoscli.commands.makeup import makeup
+from cocoscli.commands.manual import Commands
 from cocoscli.commands.options import Command
 from cocoscli.commands.prepare import prepare
 from cocoscli.commands.rank import rank
@@ -34,6 +37,7 @@ _ParserError = typer.BadParameter.__base__
 app = typer.Typer(
     name="cocos",
     no_args_is_help=True,
+    cls=Commands,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -42,33 +46,55 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"cocos {cocoscli.__version__}")
+        torch, python = metadata.version("torch"), platform.python_version()
+        typer.echo(f"cocos {cocoscli.__version__} (torch {torch}, Python {python})")
         raise typer.Exit
 
 
 @app.callback()
 def cocos(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the versions.")
     ] = False,
 ) -> None:
     """Exemplar-based image translation with CoCosNet over large image sets.
 
+    In a folder of its own each command takes what the one before has left:
+    prepare, train, translate, evaluate. Each default that is taken is said
+    first, with the flag that changes it.
+
     \b
-    Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
+    Examples:
+      cocos demo
+      cocos translate masks/ --exemplar photos/ --weights w.safetensors
+      cocos translate --help
+
+    \b
+    Exit codes:
+      0    all done
+      1    could not start, or failed
+      2    wrong usage
+      3    finished, but items have failed; the manifest names each
+      130  interrupted; the same command goes on from there
+
+    Data goes to standard output, all else to standard error. COCOS_DEBUG=1
+    shows the traceback of a fault, NO_COLOR=1 leaves colours out.
     """
 
 
-app.command(cls=Command)(prepare)
-app.command(cls=Command)(train)
-app.command(cls=Command)(translate)
-app.command(cls=Command)(correspond)
-app.command(cls=Command)(edit)
-app.command(cls=Command)(makeup)
-app.command(cls=Command)(evaluate)
-app.command(cls=Command)(rank)
-app.command(cls=Command)(recipes)
-app.command(cls=Command)(demo)
+for command in (
+    prepare,
+    train,
+    translate,
+    correspond,
+    edit,
+    makeup,
+    evaluate,
+    rank,
+    recipes,
+    demo,
+):
+    app.command(cls=Command)(command)
 app.add_typer(weights.app, name="weights")
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import choice
 from cocoscli.commands.running import (
     Row,
     batch_plan,
@@ -29,7 +30,7 @@ def correspond(
     output: o.Output = Path("out/correspond"),
     via: Annotated[
         str,
-        typer.Option(
+        choice(
             "--via",
             metavar="auto|condition|photo",
             help="What an input is matched by: its label map, edges or pose, or itself as a photo. "
@@ -38,7 +39,7 @@ def correspond(
     ] = "auto",
     format: Annotated[
         str,
-        typer.Option(
+        choice(
             "--format",
             metavar="npz|flo|kitti",
             help="Of the flow; npz holds all else too, flo and kitti are displacements of pixels.",
@@ -58,7 +59,7 @@ def correspond(
     ] = None,
     points_from: Annotated[
         str,
-        typer.Option("--points-from", metavar="input|exemplar", help="Where the points lie."),
+        choice("--points-from", metavar="input|exemplar", help="Where the points lie."),
     ] = "input",
     pairs: o.Pairs = "cycle",
     layout: o.LayoutName = None,
@@ -90,12 +91,18 @@ def correspond(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
-    """Find where each pixel of an input lies in its exemplar: flow, confidence, key points.
+    """Find where each place of an input lies in its exemplar.
 
-    Running the same command again goes on where it stopped.
+    Writes a flow for each input, with confidence, cycle error and the way back,
+    and on request warped exemplars and key points carried across; index.html
+    shows each match under the pointer. The same command again goes on where it
+    stopped. What the numbers mean: docs/correspond.md
 
     \b
-    Example: cocos correspond masks/ --exemplar photos/ --weights w.safetensors --warp
+    Examples:
+      cocos correspond masks/ --exemplar photos/ --weights w.safetensors --warp
+      cocos correspond a.jpg --exemplar b.jpg --points eyes.csv
+      cocos correspond faces/ --exemplar smile.jpg --format flo
     """
     from cocoscli.data.flow_files import FLOW_FORMATS
     from cocoscli.data.points import read_points

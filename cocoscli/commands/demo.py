@@ -14,13 +14,17 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", metavar="DIR", help="Folder for the scenes and results.")
     ] = Path("demo"),
-    size: Annotated[int, typer.Option("--size", min=64, help="Side of the pictures.")] = 128,
+    size: Annotated[
+        int, typer.Option("--size", metavar="N", min=64, help="Side of the pictures.")
+    ] = 128,
     json: o.Json = False,
 ) -> None:
     """Translate generated scenes: every mask by every exemplar.
 
     \b
-    Example: cocos demo --output demo
+    Examples:
+      cocos demo
+      cocos demo --output elsewhere
     """
     from cocoscli import console
     from cocoscli.commands.translate import translate

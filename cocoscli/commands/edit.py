@@ -81,12 +81,16 @@ def edit(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:  # fmt: skip
-    """Draw photos anew where their masks were edited, each in its own style.
+    """Draw photos anew where their masks were edited.
 
-    Running the same command again goes on where it stopped.
+    A photo is its own exemplar, so what is drawn takes its colours. --keep leaves
+    the photo as it is away from the edit, at its own size. The same command again
+    goes on where it stopped. Guide: docs/edit.md
 
     \b
-    Example: cocos edit a.jpg --mask a.png --edited new.png --weights w.safetensors --keep
+    Examples:
+      cocos edit a.jpg --mask a.png --edited b.png --weights w.safetensors
+      cocos edit photos/ --mask masks/ --edited new/ --weights w.safetensors
     """
     from cocoscli import console
     from cocoscli.data.wording import shown

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import choice
 from cocoscli.commands.running import EXIT_FAILED_ITEMS, default_workers
 from cocoscli.data.storage import place
 
@@ -82,9 +83,7 @@ def evaluate(
     ] = None,
     layout_of: Annotated[
         str | None,
-        typer.Option(
-            "--table", metavar="paper", help="The figures beside those that the paper prints."
-        ),
+        choice("--table", metavar="paper", help="The figures beside those that the paper prints."),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -111,7 +110,7 @@ def evaluate(
     precision: o.Precision = "auto",
     features: Annotated[
         str,
-        typer.Option(
+        choice(
             "--features",
             metavar="auto|FILE",
             help="Weights of VGG-19 or VGG-16; auto is torchvision's VGG-19.",
@@ -143,10 +142,19 @@ def evaluate(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
-    """Measure translations: consistency, style, distances of sets, truth where it is known.
+    """Measure translations beside baselines and known truth.
+
+    Takes the output of `cocos translate`; or shards and other inputs, which
+    --weights translate on the way; or images that something else made. Figures are
+    printed and written to evaluation.json and evaluation.html. What each of them
+    means: docs/evaluate.md
 
     \b
-    Example: cocos evaluate out/translate --baselines --features vgg19.safetensors
+    Examples:
+      cocos evaluate out/translate --baselines
+      cocos evaluate shards/ --weights w.safetensors --features vgg19.safetensors
+      cocos evaluate theirs/ --exemplar styles/ --real photos/ --labels masks/
+      cocos evaluate out/new --against out/old
     """  # fmt: skip
     from cocoscli import console
     from cocoscli.engine.device import default_batch_size, resolve_device

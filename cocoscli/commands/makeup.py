@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import choice
 from cocoscli.commands.running import (
     batch_plan,
     check_format,
@@ -71,11 +72,14 @@ def makeup(
         ),
     ] = None,
     strength: Annotated[
-        float, typer.Option("--strength", min=0.0, max=1.0, help="How strong the makeup is.")
+        float,
+        typer.Option(
+            "--strength", metavar="0..1", min=0.0, max=1.0, help="How strong the makeup is."
+        ),
     ] = 1.0,
     blend: Annotated[
         str,
-        typer.Option("--blend", metavar="multiply|alpha|soft-light", help="How it is put on."),
+        choice("--blend", metavar="multiply|alpha|soft-light", help="How it is put on."),
     ] = "multiply",
     weights: Annotated[
         Path | None,
@@ -87,7 +91,7 @@ def makeup(
     output: o.Output = Path("out/makeup"),
     via: Annotated[
         str,
-        typer.Option(
+        choice(
             "--via", metavar="auto|photo|condition|both",
             help="What targets are matched by: themselves, their edges, or both together. auto: "
             "both, where the weights take edges.",
@@ -95,7 +99,7 @@ def makeup(
     ] = "auto",
     faces: Annotated[
         str,
-        typer.Option(
+        choice(
             "--faces", metavar="auto|largest|all|centred",
             help="Which faces of a target: found by the extra [faces], or the one of a centred "
             "portrait. auto: the largest with the extra, else centred.",
@@ -103,7 +107,7 @@ def makeup(
     ] = "auto",
     render: Annotated[
         str,
-        typer.Option(
+        choice(
             "--render", metavar="photo|network",
             help="network: also write what the generator draws of the face, at its size.",
         ),
@@ -124,12 +128,17 @@ def makeup(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:  # fmt: skip
-    """Put the makeup of a portrait on a folder of portraits, at their own size.
+    """Put the makeup of one portrait on others, at their own size.
 
-    Pixels without makeup stay as they are. Running the same command again goes on where it stopped.
+    The makeup is a layer of strokes (--layer), the difference to the same portrait
+    without it (--bare), or else what the source's colours say. Pixels without
+    makeup stay as they are. The same command again goes on where it stopped.
+    Guide: docs/makeup.md
 
     \b
-    Example: cocos makeup --source ref.png --layer strokes.png --targets portraits/
+    Examples:
+      cocos makeup --source ref.png --layer strokes.png --targets portraits/
+      cocos makeup --source made.png --bare bare.png --targets portraits/
     """
     from cocoscli.engine.gallery import MAKEUP, write_rows
     from cocoscli.engine.makeup import Applying, Makeup

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
+from cocoscli.commands.manual import Manual, choice
 from cocoscli.data.storage import place
 from cocoscli.errors import UsageError
 
 
-class Command(TyperCommand):
+class Command(Manual):
     """A command that refuses URLs where it takes local paths alone; the options that take both
     are parsed by `place`."""
 
@@ -60,17 +60,27 @@ Output = Annotated[
 ]  # fmt: skip
 Pairs = Annotated[
     str,
-    typer.Option(
+    choice(
         "--pairs", metavar="cycle|nearest|random|all|FILE",
         help="Which exemplar an input gets: in turn, the one with the most similar label map, "
         "drawn by the seed, every one, or as a CSV of input,exemplar rows says.",
     ),
 ]  # fmt: skip
+LAYOUT_NAMES = (
+    "labels", "ade20k", "celebahq-mask", "celebahq-edge", "deepfashion", "edges", "folders",
+    "face-edges", "pose", "portraits", "people",
+)  # fmt: skip
+"""Layouts and kinds, for completion: those of `cocoscli.data`, which is slow to import."""
+KINDS = (
+    "labels", "edges", "celebahq-edge", "face-edges", "deepfashion", "pose", "chains",
+)  # fmt: skip
 LayoutName = Annotated[
     str | None,
-    typer.Option(
-        "--layout", metavar="NAME", show_default="what the weights take",
-        help="labels, edges, ade20k, celebahq-mask, celebahq-edge or deepfashion.",
+    choice(
+        "--layout", metavar="NAME", words=lambda: LAYOUT_NAMES,
+        show_default="what the weights take",
+        help="How INPUTS are laid out: labels, edges, ade20k, celebahq-mask, celebahq-edge, "
+        "face-edges, deepfashion or pose.",
     ),
 ]  # fmt: skip
 ExemplarCondition = Annotated[
@@ -90,7 +100,7 @@ Colors = Annotated[
 ]  # fmt: skip
 Size = Annotated[
     str | None,
-    typer.Option(
+    choice(
         "--size", metavar="N|WxH|original", show_default="what the weights were trained at",
         help="Size of the results; original keeps each input's own.",
     ),
@@ -106,55 +116,65 @@ MatchSize = Annotated[
 IgnoreLabel = Annotated[
     int,
     typer.Option(
-        "--ignore-label", min=-1, max=65535, help="Class id of pixels without a class; -1 for none."
+        "--ignore-label",
+        metavar="N",
+        min=-1,
+        max=65535,
+        help="Class id of pixels without a class; -1 for none.",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything that is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything that is drawn.")]
 Null = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL.")]
 Device = Annotated[
-    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where networks run.")
+    str, choice("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where networks run.")
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", metavar="auto|fp32|bf16|fp16", help="auto is fp32.")
+    str, choice("--precision", metavar="auto|fp32|bf16|fp16", help="auto is fp32.")
 ]
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", min=1, show_default="by size and device",
+    typer.Option("--batch-size", metavar="N", min=1, show_default="by size and device",
                  help="Items computed at once."),
 ]  # fmt: skip
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=0, show_default="half of the cores, at most 8",
+    typer.Option("--workers", metavar="N", min=0, show_default="half of the cores, at most 8",
                  help="Decoding processes; 0 decodes in this one."),
 ]  # fmt: skip
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, show_default="all", help="Only the first items."),
+    typer.Option("--limit", metavar="N", min=1, show_default="all", help="Only the first items."),
 ]
 Part = Annotated[
     str | None,
-    typer.Option(
+    choice(
         "--part", metavar="K/N|slurm", show_default="all",
         help="Only the K-th of N even parts; all of them may write to one --output at once, from "
         "any machine. slurm: as the task's place in its job array says.",
     ),
 ]  # fmt: skip
-Format = Annotated[str, typer.Option("--format", metavar="png|jpg|webp", help="Of the photos.")]
+Format = Annotated[str, choice("--format", metavar="png|jpg|webp", help="Of the photos.")]
 ResultFormat = Annotated[
     str,
-    typer.Option(
+    choice(
         "--format", metavar="png|jpg|webp|shards",
         help="Of the results; shards are webdataset tar files of PNG images.",
     ),
 ]  # fmt: skip
 ShardSamples = Annotated[
-    int, typer.Option("--shard-samples", min=1, help="Samples of a shard at most.")
+    int, typer.Option("--shard-samples", metavar="N", min=1, help="Samples of a shard at most.")
 ]
 Quality = Annotated[
-    int, typer.Option("--quality", min=1, max=100, help="Of jpg and webp; webp at 100 is lossless.")
+    int,
+    typer.Option(
+        "--quality", metavar="N", min=1, max=100, help="Of jpg and webp; webp at 100 is lossless."
+    ),
 ]
 Gallery = Annotated[
-    int, typer.Option("--gallery", min=0, help="Items on the page index.html; 0 for no page.")
+    int,
+    typer.Option(
+        "--gallery", metavar="N", min=0, help="Items on the page index.html; 0 for no page."
+    ),
 ]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also do the items again that failed before.")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import choice
 from cocoscli.commands.running import EXIT_FAILED_ITEMS
 
 SAID = 20
@@ -27,25 +28,30 @@ def prepare(
     ] = Path("shards"),
     layout: Annotated[
         str | None,
-        typer.Option(
+        choice(
             "--layout",
             metavar="NAME",
+            words=lambda: o.LAYOUT_NAMES,
             show_default="found by its folders",
-            help="labels, ade20k, celebahq-mask, celebahq-edge, deepfashion, edges, "
-            "folders, face-edges, pose, portraits or people; see above.",
+            help="How SOURCE is laid out; see above.",
         ),
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(
+        choice(
             "--kind",
             metavar="KIND",
+            words=lambda: o.KINDS,
             show_default="the layout's first",
-            help="What conditions to make where a layout can make several.",
+            help="What conditions to make where a layout can make several: labels, edges, "
+            "celebahq-edge, face-edges, deepfashion, pose or chains.",
         ),
     ] = None,
     keypoints: Annotated[
-        Path | None, typer.Option("--keypoints", metavar="FILE", help="Key points by stem.")
+        Path | None,
+        typer.Option(
+            "--keypoints", metavar="FILE", help="Key points by stem, instead of keypoints.json."
+        ),
     ] = None,
     points: Annotated[
         Path | None,
@@ -57,19 +63,24 @@ def prepare(
         ),
     ] = None,
     skeleton: Annotated[
-        Path | None, typer.Option("--skeleton", metavar="FILE", help="Chains of key points.")
+        Path | None,
+        typer.Option(
+            "--skeleton", metavar="FILE", help="Chains of key points, instead of skeleton.json."
+        ),
     ] = None,
     subset: Annotated[
-        str | None, typer.Option("--subset", metavar="outdoor", help="Of ade20k: these scenes.")
+        str | None, choice("--subset", metavar="outdoor", help="Of ade20k: outdoor scenes alone.")
     ] = None,
     scenes: Annotated[
-        Path | None, typer.Option("--scenes", metavar="FILE", help="The list of those scenes.")
+        Path | None,
+        typer.Option("--scenes", metavar="FILE", help="Names of the scenes that --subset means."),
     ] = None,
     colors: o.Colors = None,
     classes: Annotated[
         int | None,
         typer.Option(
             "--classes",
+            metavar="N",
             min=1,
             max=65536,
             show_default="by labels.json, or as found",
@@ -78,13 +89,13 @@ def prepare(
     ] = None,
     ignore_label: o.IgnoreLabel = 255,
     size: Annotated[
-        str, typer.Option("--size", metavar="N|WxH|original", help="Of the stored photos.")
+        str, choice("--size", metavar="N|WxH|original", help="Of the stored photos.")
     ] = "286",
     format: o.Format = "jpg",
     quality: o.Quality = 95,
     exemplars: Annotated[
         str | None,
-        typer.Option(
+        choice(
             "--exemplars",
             metavar="layout|features|identity|random|none|FILE",
             show_default="layout for label maps, else random",
@@ -116,22 +127,31 @@ def prepare(
             help="Ask with a plain translation's outputs, not with the photos.",
         ),
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, max=1000, help="Exemplars looked for.")] = 10,
+    top: Annotated[
+        int, typer.Option("--top", metavar="N", min=1, max=1000, help="Exemplars looked for.")
+    ] = 10,
     keep_all: Annotated[
         bool, typer.Option("--keep-all", help="Store all of them, not the first and last.")
     ] = False,
     val: Annotated[
-        float, typer.Option("--val", min=0, max=1, help="Share of val where nothing else says.")
+        float,
+        typer.Option(
+            "--val", metavar="SHARE", min=0, max=1, help="Share of val where nothing else says."
+        ),
     ] = 0.05,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Leave out repeated photos.")] = False,
     shard_samples: o.ShardSamples = 1000,
     shard_megabytes: Annotated[
-        int, typer.Option("--shard-megabytes", min=1, help="Size of a shard, about, at most.")
+        int,
+        typer.Option(
+            "--shard-megabytes", metavar="N", min=1, help="Size of a shard, about, at most."
+        ),
     ] = 1000,
     generate: Annotated[
         int,
         typer.Option(
             "--generate",
+            metavar="N",
             min=2,
             max=1_000_000,
             help="Scenes to generate where there is neither SOURCE nor ./data.",
@@ -142,6 +162,7 @@ def prepare(
         int | None,
         typer.Option(
             "--workers",
+            metavar="N",
             min=0,
             show_default="one a core, at most 16",
             help="Reading and encoding processes; 0 does it all in this one.",
@@ -161,31 +182,37 @@ def prepare(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
-    """Turn a dataset's folders into shards that stream.
+    """Turn a dataset's folders into shards to train on.
 
-    Running the same command again goes on where it stopped.
-
-    \b
-    labels         masks/ (PNG of class ids) and images/, the same stems
-    folders        images/ with masks/, edges/ or keypoints.json
-                   (and skeleton.json for points of no known form), or photos alone
-    ade20k         annotations/SPLIT/ and images/SPLIT/
-    celebahq-mask  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/all_parts_except_glasses/
-    celebahq-edge  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/N/
-    face-edges     as celebahq-edge, or with keypoints.json of 68 landmarks beside
-    deepfashion    img/ and pose/ (candidate and subset text, or OpenPose JSON),
-                   or keypoints.json beside img/
-    pose           as deepfashion, the drawing alone
-    edges          any photos
-    portraits      any portraits; the extra [faces] finds the face's parts
-    people         any photos of a person; the extra [faces] finds the pose
+    A sample is a photo, what its condition is made from, and exemplars chosen
+    for it; index.html shows the first of them. The same command again goes on
+    where it stopped. Guide: docs/prepare.md
 
     \b
-    Splits are those of train.txt, val.txt and test.txt, of the dataset's own lists
-    or of folders of these names; else a share is drawn (--val, --seed).
+    Layouts:
+      labels         masks/ (PNG of class ids) and images/, the same stems
+      folders        images/ with masks/, edges/ or keypoints.json (and
+                     skeleton.json for points of no known form), or photos alone
+      ade20k         annotations/SPLIT/ and images/SPLIT/
+      celebahq-mask  CelebA-HQ-img/,
+                     CelebAMask-HQ-mask-anno/all_parts_except_glasses/
+      celebahq-edge  CelebA-HQ-img/, CelebAMask-HQ-mask-anno/N/
+      face-edges     the same, or with keypoints.json of 68 landmarks beside
+      deepfashion    img/ and pose/ (candidate and subset text, or OpenPose
+                     JSON), or keypoints.json beside img/
+      pose           the same, the drawing alone
+      edges          any photos
+      portraits      any portraits; the extra [faces] finds the face's parts
+      people         any photos of a person; the extra [faces] finds the pose
+
+    Splits are those of train.txt, val.txt and test.txt, of the dataset's own
+    lists or of folders of these names; else a share is drawn (--val, --seed).
 
     \b
-    Example: cocos prepare CelebAMask-HQ --layout celebahq-edge --output shards
+    Examples:
+      cocos prepare
+      cocos prepare CelebAMask-HQ --layout celebahq-edge --output shards
+      cocos prepare photos/ --layout edges --check
     """
     from cocoscli import console
     from cocoscli.engine.preparation import PrepareOptions, plan_preparation

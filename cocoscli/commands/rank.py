@@ -24,7 +24,7 @@ def rank(
         Path, typer.Option("--output", metavar="DIR", help="Folder of the page and its key.")
     ] = Path("out/rank"),
     tasks: Annotated[
-        int, typer.Option("--tasks", min=1, help="Images to sort, drawn by the seed.")
+        int, typer.Option("--tasks", metavar="N", min=1, help="Images to sort, drawn by the seed.")
     ] = 10,
     count: Annotated[
         bool, typer.Option("--tally", help="Count answers: the share of first places.")
@@ -45,10 +45,16 @@ def rank(
     dry_run: o.DryRun = False,
     json: o.Json = False,
 ) -> None:
-    """Let people sort the results of several runs without knowing which is whose.
+    """Let people sort results without knowing whose they are.
+
+    Writes one page of a few images, each with the results of all runs in random
+    order, to be sorted by quality and by style; and counts the answers that the
+    page saves. Guide: docs/rank.md
 
     \b
-    Example: cocos rank out/new out/old; then cocos rank --tally answers-*.json
+    Examples:
+      cocos rank out/new out/old --output out/rank
+      cocos rank --tally answers-*.json --output out/rank
     """  # fmt: skip
     if count:
         return _tally(paths, output, json)

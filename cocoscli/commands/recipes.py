@@ -7,24 +7,33 @@ from typing import Annotated
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import completing
+from cocoscli.shipped import recipe_names
 
 
 def recipes(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME|FILE", help="The recipe to print.", show_default="list all"),
+        typer.Argument(
+            metavar="NAME|FILE", help="The recipe to print.", show_default="list all",
+            autocompletion=completing(recipe_names),
+        ),
     ] = None,
     json: o.Json = False,
-) -> None:
-    """List the recipes that are shipped, or print one as it is.
+) -> None:  # fmt: skip
+    """List the recipes that are shipped, or print one.
 
-    With --json one is printed as it resolves: every value, defaults too.
+    One is printed as it is, to begin your own from; with --json as it resolves:
+    every value, defaults too. What they train: docs/recipes.md
 
     \b
-    Example: cocos recipes ade20k > mine.toml
+    Examples:
+      cocos recipes
+      cocos recipes ade20k > mine.toml
+      cocos recipes mine.toml --json
     """
     from cocoscli import console
-    from cocoscli.recipe import read_recipe, recipe_names, recipe_text
+    from cocoscli.recipe import read_recipe, recipe_text
 
     if name is not None:
         if json:

@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import choice
+from cocoscli.shipped import recipe_names
 
 
 def train(
     recipe: Annotated[
         str | None,
-        typer.Option(
+        choice(
             "--recipe",
             metavar="NAME|FILE",
+            words=recipe_names,
             show_default="the one that fits the shards",
             help="What to train and how; `cocos recipes` lists them.",
         ),
@@ -53,11 +56,11 @@ def train(
     ] = None,
     init: Annotated[
         str,
-        typer.Option("--init", metavar="bundled|none|FILE", help="The weights to start from."),
+        choice("--init", metavar="bundled|none|FILE", help="The weights to start from."),
     ] = "bundled",
     features: Annotated[
         str,
-        typer.Option(
+        choice(
             "--features",
             metavar="auto|FILE",
             help="VGG weights for the losses; auto is torchvision's VGG-19.",
@@ -75,10 +78,17 @@ def train(
     ] = None,
     max_steps: Annotated[
         int | None,
-        typer.Option("--max-steps", min=1, show_default="the recipe's", help="Stop at this step."),
+        typer.Option(
+            "--max-steps",
+            metavar="N",
+            min=1,
+            show_default="the recipe's",
+            help="Stop at this step.",
+        ),
     ] = None,
     accumulate: Annotated[
-        int, typer.Option("--accumulate", min=1, help="Parts that a batch is computed in.")
+        int,
+        typer.Option("--accumulate", metavar="N", min=1, help="Parts that a batch is computed in."),
     ] = 1,
     recompute: Annotated[
         bool,
@@ -94,9 +104,11 @@ def train(
         int, typer.Option("--preview-every", metavar="STEPS", min=1, help="Between validations.")
     ] = 500,
     val_samples: Annotated[
-        int, typer.Option("--val-samples", min=2, help="Samples to validate on.")
+        int, typer.Option("--val-samples", metavar="N", min=2, help="Samples to validate on.")
     ] = 64,
-    keep: Annotated[int, typer.Option("--keep", min=1, help="Checkpoints that are kept.")] = 3,
+    keep: Annotated[
+        int, typer.Option("--keep", metavar="N", min=1, help="Checkpoints that are kept.")
+    ] = 3,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Curves for TensorBoard too (extra [train]).")
     ] = False,
@@ -112,12 +124,17 @@ def train(
 ) -> None:
     """Train a network on prepared shards.
 
-    Running the same command again goes on where it stopped. On several GPUs:
-    torchrun --nproc-per-node 8 -m cocoscli train ...; on several nodes with
-    --nnodes and --rdzv-endpoint too.
+    The run's folder holds weights.safetensors, which the other commands take, and
+    run.html with curves and pictures. The same command again goes on where it
+    stopped, exactly. On several GPUs: torchrun --nproc-per-node 8 -m cocoscli
+    train ...; on several nodes with --nnodes and --rdzv-endpoint too.
+    Guide: docs/train.md
 
     \b
-    Example: cocos train --recipe celebahq-edge --data shards --output run
+    Examples:
+      cocos train
+      cocos train --recipe celebahq-edge --data shards --output run
+      cocos train --recipe scenes --set schedule.batch_size=8 --max-time 60
     """
     from cocoscli import console
     from cocoscli.commands.running import default_workers

@@ -48,10 +48,17 @@ def translate(
 ) -> None:
     """Render masks, edge maps or poses in the style of a photo.
 
-    Running the same command again goes on where it stopped.
+    Each input gets one exemplar (--pairs) and becomes one picture, in the tree of
+    the inputs. manifest.jsonl has a row for each, run.toml the settings, and
+    index.html shows input, exemplar, warped exemplar and result side by side.
+    The same command again goes on where it stopped. Guide: docs/translate.md
 
     \b
-    Example: cocos translate masks/ --exemplar photos/ --weights w.safetensors
+    Examples:
+      cocos translate masks/ --exemplar photos/ --weights w.safetensors
+      cocos translate shards/ --exemplar sunset.jpg
+      cocos translate masks/ --exemplar photos/ --pairs all --limit 20
+      cocos translate masks/ --exemplar photos/ --dry-run
     """
     from cocoscli.engine.gallery import write_page
     from cocoscli.engine.plan import PairOptions, plan_pairs

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from cocoscli.commands import options as o
+from cocoscli.commands.manual import Commands, choice
 
-app = typer.Typer(no_args_is_help=True, help="Import released weights, or say what a file holds.")
+app = typer.Typer(
+    no_args_is_help=True, cls=Commands, help="Import released weights, or say what a file holds."
+)
 
 
 @app.command("import", cls=o.Command)
@@ -20,21 +23,29 @@ def import_(
     ],
     task: Annotated[
         str,
-        typer.Option(
-            "--task", metavar="TASK", help="ade20k, celebahq-mask, celebahq-edge or deepfashion."
+        choice(
+            "--task",
+            metavar="ade20k|celebahq-mask|celebahq-edge|deepfashion",
+            help="What the files were trained for.",
         ),
     ],
     output: Annotated[
         Path, typer.Option("--output", metavar="FILE", help="The checkpoint to write.")
     ],
-    epoch: Annotated[str, typer.Option("--epoch", help="What stands before _net_.")] = "latest",
+    epoch: Annotated[
+        str, typer.Option("--epoch", metavar="EPOCH", help="What stands before _net_.")
+    ] = "latest",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.")] = False,
     json: o.Json = False,
 ) -> None:
-    """Turn the authors' released files into one checkpoint, strictly.
+    """Turn the authors' released files into one checkpoint.
+
+    Every tensor must be there and have its shape. Guide: docs/released.md
 
     \b
-    Example: cocos weights import ade20k/ --task ade20k --output w.safetensors
+    Examples:
+      cocos weights import ade20k/ --task ade20k --output w.safetensors
+      cocos weights import runs/x --task ade20k --epoch 40 --output w.safetensors
     """
     from cocoscli import console
     from cocoscli.engine.models import describe_weights, import_released
@@ -57,11 +68,14 @@ def info(
 ) -> None:
     """Say what a checkpoint holds.
 
-    That is its sizes, parameters, condition, provenance and memory by size; with --size also the
-    largest size of that shape that fits into this machine's free memory.
+    That is its sizes, parameters, condition, provenance and memory by size;
+    with --size also the largest size of that shape that fits into this
+    machine's free memory.
 
     \b
-    Example: cocos weights info ade20k.safetensors --size 1024
+    Examples:
+      cocos weights info ade20k.safetensors
+      cocos weights info ade20k.safetensors --size 1024
     """
     from cocoscli import console
     from cocoscli.engine.items import parse_size

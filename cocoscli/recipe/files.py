@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,11 @@ from pydantic import BaseModel, ValidationError
 from cocoscli.errors import CocosError, UsageError
 from cocoscli.recipe.recipe import Recipe, losses_of
 from cocoscli.recipe.sections import FILE
+from cocoscli.shipped import recipe_folder, recipe_names
 
 LARGEST_FILE = 10**6
 SHOWN = 3
 """Faults that one error names."""
-
-
-def recipe_folder() -> Path:
-    """Where the shipped recipes lie: inside the installed package, or at the tree's top."""
-    inside = Path(str(resources.files("cocoscli"))) / "recipes"
-    return inside if inside.is_dir() else inside.parent.parent / "recipes"
-
-
-def recipe_names() -> list[str]:
-    return sorted(path.stem for path in recipe_folder().glob("*.toml"))
 
 
 def recipe_text(name: str) -> str:

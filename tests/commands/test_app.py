@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
-COMMANDS = [[], ["translate"], ["edit"], ["recipes"], ["demo"], ["weights"], ["weights", "import"],
+COMMANDS = [[], ["prepare"], ["train"], ["translate"], ["correspond"], ["edit"], ["makeup"],
+            ["evaluate"], ["rank"], ["recipes"], ["demo"], ["weights"], ["weights", "import"],
             ["weights", "info"]]  # fmt: skip
 HEAVY = ("torch", "numpy", "PIL", "webdataset", "pydantic", "scipy", "cv2", "skimage")
 
@@ -22,15 +24,15 @@ def test_help_says_what_and_how(desk, command):
         help = desk.run(*command, flag)
         assert help.code == 0 and not help.err
         assert "Usage: cocos" in help.out
+        assert all(len(line) <= 80 for line in help.out.splitlines())
         if command != ["weights"]:
-            assert "Example: cocos" in help.out
+            assert "Examples:\n    cocos" in help.out
 
 
 def test_every_command_is_covered_here(desk):
-    listed = desk.run("--help").out.split("Commands:")[1].split()
-    assert {
-        name for name in listed if name in ("translate", "edit", "recipes", "demo", "weights")
-    } == {command[0] for command in COMMANDS if command}
+    lines = desk.run("--help").out.split("Commands:\n")[1].splitlines()
+    assert [[line.split()[0]] for line in lines] == [one for one in COMMANDS if len(one) == 1]
+    assert not any(line.endswith("...") for line in lines), "a first sentence is too long"
 
 
 def test_importing_the_command_imports_nothing_heavy():
@@ -51,7 +53,7 @@ def test_help_imports_nothing_heavy(command):
 def test_version():
     told = python("-m", "cocoscli", "--version")
     assert told.returncode == 0
-    assert told.stdout.startswith("cocos ") and told.stdout.count("\n") == 1
+    assert re.fullmatch(r"cocos \d\S+ \(torch \d\S+, Python 3\S+\)\n", told.stdout)
 
 
 @pytest.mark.parametrize(

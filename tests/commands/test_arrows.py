@@ -12,7 +12,7 @@ import pytest
 import cocoscli
 
 LAYERS = ("cocosnet", "recipe", "data", "metrics", "engine", "commands", "app")
-LEAVES = ("report", "console", "training_console", "errors")
+LEAVES = ("report", "console", "training_console", "errors", "shipped")
 ROOTS = {"cocosnet": Path(cocosnet.__file__).parent, "cocoscli": Path(cocoscli.__file__).parent}
 ENTRY = {"__main__", "__init__"}
 
