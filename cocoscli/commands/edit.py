@@ -39,7 +39,10 @@ def edit(
     ],
     weights: Annotated[
         Path,
-        typer.Option("--weights", metavar="FILE", help="A checkpoint.", parser=place),
+        typer.Option(
+            "--weights", metavar="FILE", parser=place,
+            help="A checkpoint; scenes or faces: the bundled one.",
+        ),
     ],
     mask: Annotated[
         Path | None,

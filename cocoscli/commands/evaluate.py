@@ -112,8 +112,9 @@ def evaluate(
         str,
         choice(
             "--features",
-            metavar="auto|FILE",
-            help="Weights of VGG-19 or VGG-16; auto is torchvision's VGG-19.",
+            metavar="auto|none|FILE",
+            help="Weights of VGG-19 or VGG-16; auto is torchvision's VGG-19. none: only figures "
+            "that take no other network, and so no download.",
         ),
     ] = "auto",
     inception: Annotated[

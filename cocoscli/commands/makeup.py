@@ -84,7 +84,8 @@ def makeup(
     weights: Annotated[
         Path | None,
         typer.Option(
-            "--weights", metavar="FILE", help="A checkpoint.", parser=place,
+            "--weights", metavar="FILE", parser=place,
+            help="A checkpoint; faces: the bundled one.",
             show_default="the newest run's that match faces, or bundled ones",
         ),
     ] = None,

@@ -47,7 +47,7 @@ WeightsFile = Annotated[
     typer.Option(
         "--weights",
         metavar="FILE",
-        help="A checkpoint.",
+        help="A checkpoint; scenes or faces: the bundled one.",
         parser=place,
         show_default="the newest run's that fit, or bundled ones",
     ),

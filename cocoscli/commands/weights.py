@@ -59,7 +59,9 @@ def import_(
 
 @app.command("info", cls=o.Command)
 def info(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A checkpoint, or the name of a bundled one.")
+    ],
     size: Annotated[
         str | None,
         typer.Option("--size", metavar="N|WxH", help="Also say whether this size fits here."),

@@ -44,13 +44,17 @@ class Weights:
 
 
 def load_weights(path: Path, device: torch.device) -> Weights:
-    """Read a checkpoint file, which a store may hold. Raises CocosError."""
+    """Read a checkpoint file, which a store may hold, or the bundled one of that name. Raises
+    CocosError."""
+    path = _file_of(path)
     file = local_copy(path)
     try:
         model = cocosnet.load(file, device)
     except cocosnet.WeightsError as error:
         raise CocosError(
-            f"{error}.", "Weights are files that `cocos weights import` or training wrote."
+            f"{error}.",
+            "Weights are files that `cocos weights import` or training wrote; bundled are "
+            f"{', '.join(each.stem for each in _bundled())}.",
         ) from None
     return Weights(_laid_out(model), str(path), file_sha256(file))
 
@@ -87,6 +91,12 @@ def bundled_conditions() -> list[str]:
 def _bundled() -> list[Path]:
     folder = Path(str(resources.files("cocoscli"))) / "weights"
     return sorted(folder.glob("*.safetensors"))
+
+
+def _file_of(path: Path) -> Path:
+    """A checkpoint's file: the path, or where it is no file the bundled one of that name."""
+    named = (each for each in _bundled() if str(path) == each.stem)
+    return next(named, path) if not path.is_file() else path
 
 
 def _first_fitting(paths: Iterable[Path], kind: str | None, channels: int | None) -> Path | None:
@@ -160,7 +170,7 @@ def describe_weights(path: Path) -> dict[str, Any]:
     sides = (condition.size, 2 * condition.size, 4 * condition.size)
     return {
         "file": str(path),
-        "bytes": path.stat().st_size,
+        "bytes": _file_of(path).stat().st_size,
         "parameters": sum(sizes),
         "stored_as": header.dtype,
         "form": config.form,
@@ -192,6 +202,6 @@ def describe_room(path: Path, size: Size) -> dict[str, Any]:
 
 def _header(path: Path) -> Header:
     try:
-        return cocosnet.read_header(path)
+        return cocosnet.read_header(_file_of(path))
     except cocosnet.WeightsError as error:
         raise CocosError(f"{error}.", "Give a checkpoint in safetensors form.") from None

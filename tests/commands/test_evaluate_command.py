@@ -266,6 +266,17 @@ def test_other_features_do_not_compare(translated, ask, tmp_path):
     assert told.code == 1 and "measured with other features" in told.err
 
 
+def test_without_features_there_is_what_pixels_tell(desk, translated, ask):
+    shutil.copytree(desk.folder / "data/images", desk.folder / "truth")
+    told = ask("--features", "none", "--baselines", "--truth", "truth")
+    assert told.code == 0 and "FID" not in told.err and "RANDOM" not in told.err
+    found = report(translated)
+    assert set(found["rows"]["results"]) == {"copy_score", "psnr", "ssim", "swd", "swd_levels"}
+    assert set(found["rows"]["class colours"]) >= {"psnr", "swd"}
+    assert found["features"] == found["set_features"] == {"name": "none", "sha256": ""}
+    assert found["real_images"] == 3 and found["classes"] == []
+
+
 def test_the_papers_figures_beside_ours(translated, ask):
     told = ask("--table", "paper")
     lines = told.out.splitlines()

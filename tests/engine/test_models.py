@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from pathlib import Path
 
 import cocosnet
 import pytest
+import torch
 
 from cocoscli.engine import models
-from cocoscli.engine.models import bundled_weights, newest_weights, numbered_runs
+from cocoscli.engine.models import bundled_weights, load_weights, newest_weights, numbered_runs
 from cocoscli.engine.plan import PairOptions, plan_pairs
 from cocoscli.recipe import read_recipe
 
@@ -65,6 +68,18 @@ def test_bundled_weights_are_told_by_their_condition(desk, tmp_path, monkeypatch
     assert bundled_weights("labels", 14) == folder / "weights/scenes.safetensors"
     assert bundled_weights("labels", None) == folder / "weights/scenes.safetensors"
     assert bundled_weights("labels", 19) is None and bundled_weights("edges", 1) is None
+
+
+def test_bundled_weights_have_names(desk, monkeypatch):
+    monkeypatch.chdir(desk.folder)
+    (desk.folder / "faces").mkdir()
+    told = desk.run("weights", "info", "faces", "--json")
+    assert told.code == 0 and json.loads(told.out)["condition"] == "edges, 1 planes"
+    desk.fill(1, 1)
+    told = desk.translate("--weights", "faces2", "--dry-run")
+    assert told.code == 1 and "faces2" in told.err and "bundled are faces, scenes" in told.err
+    shutil.copy(desk.weights / "labels.safetensors", desk.folder / "scenes")  # a file comes first
+    assert load_weights(Path("scenes"), torch.device("cpu")).model.config.width == 4
 
 
 @pytest.mark.parametrize(

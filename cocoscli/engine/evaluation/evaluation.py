@@ -45,6 +45,8 @@ from cocoscli.metrics.quality import FIGURES, PCK
 ENOUGH = 2048
 """Images below which a Frechet distance is mostly the smallness of the sets."""
 FILTER = "bicubic, antialiased"
+NO_FEATURES = "none"
+"""`--features` of figures that take no other network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,8 @@ class Evaluation:
             self.matcher.reader if self.matcher else None,
         )
         self.photos = _real_photos(self.sources, self.rows)
-        self.features: Features = resolve_features(options.features, device)
-        self.notes: list[str] = [self.features.warning] if self.features.warning else []
+        self.notes: list[str] = []
+        self.features = self._features()
         self.store = FeatureStore(default_path())
         self.extractor, self.extractor_facts = self._extractor()
         self.judge = Judge(
@@ -109,6 +111,8 @@ class Evaluation:
     @property
     def named_features(self) -> dict[str, str]:
         """What pairs are compared by, as reports say it."""
+        if self.features is None:
+            return {"name": NO_FEATURES, "sha256": ""}
         return {"name": self.features.name, "sha256": self.features.sha256}
 
     def check_comparable(self, other: Report) -> None:
@@ -121,7 +125,7 @@ class Evaluation:
             "results": len(self.rows),
             "real_photos": len(self.photos.names),
             "layout": self.sources.layout.name,
-            "features": self.features.name,
+            "features": self.named_features["name"],
             "set_features": self.extractor_facts["name"],
             "rows": list(self.values),
         }
@@ -199,9 +203,18 @@ class Evaluation:
             draws=self.subject.folder is None, compares=options.baselines,
         )  # fmt: skip
 
+    def _features(self) -> Features | None:
+        """What compares images; None where they are compared by pixels alone. Raises CocosError."""
+        if self.options.features == NO_FEATURES:
+            return None
+        found = resolve_features(self.options.features, self.device)
+        self.notes += [found.warning] if found.warning else []
+        return found
+
     def _diversity(self) -> Diversity:
         """By LPIPS where it can be had, else by VGG under a name of its own; a note says why."""
         found = Diversity([str(row["input"]) for row in self.rows])
+        found.wanted &= self.features is not None
         if found.wanted:
             try:
                 found.lpips = load_lpips(self.device)
@@ -210,8 +223,10 @@ class Evaluation:
                 self.notes.append(f"{error} {words}")
         return found
 
-    def _extractor(self) -> tuple[Extractor, dict[str, str]]:
+    def _extractor(self) -> tuple[Extractor | None, dict[str, str]]:
         """Inception where it can be had, else VGG under a name of its own; a note says why."""
+        if self.features is None:
+            return None, self.named_features
         vgg = vgg_extractor(self.features.module, self.device)
         if not self.photos.names:
             return vgg, self.named_features
@@ -237,7 +252,7 @@ class Evaluation:
             "output": self.subject.name,
             "inputs": str(self.settings["inputs"]),
             "images": counted,
-            "real_images": self.real.moments.count,
+            "real_images": self.real.count,
             "left_out": [{"key": self.rows[k]["key"], "error": e} for k, e in self.faults.items()],
             "notes": [*self.notes, *self._counted()],
             "features": self.named_features,
@@ -264,7 +279,7 @@ class Evaluation:
         for figure in PCK.keys() & columns.keys():
             share, points = (self.values[name][what][kept] for what in (figure, "points"))
             columns[figure]["pooled"] = finite(np.nansum(share * points) / max(points.sum(), 1))
-        if name in self.sets and self.real.moments.count:
+        if name in self.sets and self.real.count:
             columns |= compare_sets(self.sets[name], self.real)
         return columns
 
@@ -279,7 +294,7 @@ class Evaluation:
             yield f"{what} could not be read {count} times; the first: {self.first[what]}"
         if not self.photos.names:
             yield "no real photos are known (--real DIR): no distances of sets."
-        elif (least := min(len(self.rows), self.real.moments.count)) < ENOUGH:
+        elif self.features and (least := min(len(self.rows), self.real.count)) < ENOUGH:
             yield (
                 f"the Frechet distance is of {least} images: below {ENOUGH} it is mostly the "
                 "smallness of the sets, and compares only with sets of the same size."

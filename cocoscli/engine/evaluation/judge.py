@@ -128,7 +128,7 @@ class Judge:
 
     def __init__(
         self,
-        features: Features,
+        features: Features | None,
         device: torch.device,
         ignore: int | None,
         baselines: bool,
@@ -136,7 +136,9 @@ class Judge:
         matcher: Matcher | None,
         store: FeatureStore,
     ) -> None:
-        self.vgg, self.network, self.store = features.module, features.identity, store
+        """Without `features` images are compared by their pixels alone."""
+        self.vgg = features.module if features else None
+        self.network, self.store = features.identity if features else "", store
         self.device, self.ignore, self.baselines = device, ignore, baselines
         self.classes = ClassSums()
         self.diversity = diversity
@@ -157,9 +159,9 @@ class Judge:
         maps = None if pairs[0].labels is None else Maps.of(pairs, self.ignore, self.device)
         seen = None
         if self.baselines and maps and exemplar is not None:
-            seen = self.vgg(exemplar, LAYERS)
+            seen = self._activations(exemplar)
         compared = self._compared(pairs, seen, maps)
-        true = None if truth is None else self.vgg(truth, LAYERS)
+        true = None if truth is None else self._activations(truth)
         numbers = [pair.k for pair in pairs]
         of_match = {RESULT: joined([one.figures for one in matched]),
                     UNMOVED: joined([one.unmoved for one in matched])}  # fmt: skip
@@ -170,7 +172,7 @@ class Judge:
             if row == UNMOVED and seen:
                 activations = seen
             elif maps or true or (row == RESULT and self.diversity.wanted):
-                activations = self.vgg(pixels, LAYERS)
+                activations = self._activations(pixels)
             if maps and activations:
                 own = ClassFeatures.of(activations, maps.labels, len(maps.ids))
                 figures |= compared.figures(own)
@@ -180,12 +182,16 @@ class Judge:
                 figures |= maps.unmoved()
             if exemplar is not None and other is not None:
                 figures["copy_score"] = copy_score(pixels, exemplar, other)
-            if true and activations:
+            if truth is not None:
                 figures |= _against_truth(images, [p.truth for p in pairs])  # type: ignore[misc]
+            if true and activations:
                 figures["truth_distance"] = feature_distance(activations, true)
             if row == RESULT and activations and self.diversity.wanted:
                 self.diversity.add(numbers, images, activations)
             yield Measured(row, numbers, images, figures)
+
+    def _activations(self, images: Tensor) -> dict[str, Tensor] | None:
+        return self.vgg(images, LAYERS) if self.vgg is not None else None
 
     def _rows(
         self,
@@ -222,7 +228,7 @@ class Judge:
         self, pairs: list[Pair], seen: Mapping[str, Tensor] | None, maps: Maps | None
     ) -> Compared:
         """`seen` are the exemplars' activations, where they are needed anyway."""
-        if maps is None:
+        if maps is None or self.vgg is None:
             return Compared(None, None)
         classes = len(maps.ids)
         photo = self._described([(p.photo, p.labels) for p in pairs], maps.labels, classes)
@@ -245,7 +251,8 @@ class Judge:
             return None
 
         def compute(new: list[int]) -> list[np.ndarray]:
-            activations = self.vgg(self._tensor([known[n][0] for n in new]), LAYERS)
+            activations = self._activations(self._tensor([known[n][0] for n in new]))
+            assert activations is not None
             found = ClassFeatures.of(activations, labels[new], classes)
             return [found.pack(b) for b in range(len(new))]
 

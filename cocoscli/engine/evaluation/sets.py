@@ -64,18 +64,21 @@ def remembering(extractor: Extractor, network: str, store: FeatureStore) -> Extr
 
 
 class ImageSet:
-    """What is kept of a set of images."""
+    """What is kept of a set of images; without an extractor their patches alone."""
 
-    def __init__(self, extractor: Extractor, seed: int) -> None:
+    def __init__(self, extractor: Extractor | None, seed: int) -> None:
         self.extractor = extractor
-        self.moments = Moments(extractor.channels)
+        self.moments = Moments(extractor.channels if extractor else 0)
         self.patches = PatchSet(seed)
+        self.count = 0
 
     @torch.inference_mode()
     def add(self, images: np.ndarray, sliced: Sequence[bool]) -> None:
         """Take images (B,H,W,3) uint8; `sliced` says of which SWD takes patches."""
         resized = np.stack([_at_set_size(image) for image in images])
-        self.moments.add(self.extractor.features(resized))
+        self.count += len(images)
+        if self.extractor is not None:
+            self.moments.add(self.extractor.features(resized))
         if any(sliced):
             self.patches.add(resized[np.asarray(sliced)])
 
@@ -94,7 +97,7 @@ def chosen(names: Sequence[str], count: int, seed: int) -> set[int]:
 def compare_sets(results: ImageSet, real: ImageSet) -> dict[str, float | list[float]]:
     """The figures of a set of results against the real photos; those that can be had."""
     found: dict[str, float | list[float]] = {}
-    if min(results.moments.count, real.moments.count) > 1:
+    if results.extractor is not None and min(results.count, real.count) > 1:
         distance = frechet_distance(results.moments, real.moments)
         found[results.extractor.figure] = distance
     if min(results.patches.count, real.patches.count):
