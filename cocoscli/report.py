@@ -92,19 +92,28 @@ def write_matrix(
     Exemplars stand across, inputs down. A missing result is None. `facts` and `total` are as in
     `write_gallery`.
     """
-    heads = [{"name": readable(each.alt), "src": _address(each.src)} for each in exemplars]
+    heads = [{"name": readable(each.alt), "src": address(each.src)} for each in exemplars]
     items = (Row(source.alt, (source, *results)) for source, results in rows)
     return _write(folder, title, "matrix", heads, items, facts, total)
 
 
 def render_page(
-    template: str, title: str, facts: Mapping[str, str], data: Mapping[str, Any], lead: str = ""
+    template: str,
+    title: str,
+    facts: Mapping[str, str],
+    data: Mapping[str, Any],
+    lead: str = "",
+    **written: Any,
 ) -> str:
-    """A page that extends `base.html`; its script finds `data` as JSON in `#page-data`."""
+    """A page that extends `base.html`; its script finds `data` as JSON in `#page-data`.
+
+    `written` are further values of the template, which shows names as `readable`, and files by
+    their `address`.
+    """
     shown = {readable(name): readable(value) for name, value in facts.items()}
     page = _templates().get_template(template)
     return page.render(
-        title=readable(title), lead=readable(lead), facts=shown, data=Markup(_json(data))
+        title=readable(title), lead=readable(lead), facts=shown, data=Markup(_json(data)), **written
     )
 
 
@@ -177,10 +186,10 @@ def _entry(row: Row, width: int) -> list[Any]:
 
 def _words(picture: Picture) -> list[str]:
     caption = [readable(picture.caption)] if picture.caption else []
-    return [_address(picture.src), readable(picture.alt), *caption]
+    return [address(picture.src), readable(picture.alt), *caption]
 
 
-def _address(src: str) -> str:
+def address(src: str) -> str:
     """A path as an address that can only mean that file."""
     if os.path.isabs(src):
         return Path(src).as_uri()
@@ -222,5 +231,6 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"readable": readable, "address": address}
     environment.globals["asset"] = lambda name: Markup(_asset(name))  # styles, scripts: ours
     return environment

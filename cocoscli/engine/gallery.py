@@ -79,7 +79,7 @@ def write_rows(
 ) -> Path:
     """index.html of an output folder: these columns and the result of the first `count` items."""
     heads = (*(column.head for column in columns), "result")
-    rows = islice(_gallery_rows(folder, columns), count)
+    rows = islice(gallery_rows(folder, columns), count)
     return write_gallery(folder, title, heads, rows, facts, total)
 
 
@@ -88,7 +88,8 @@ def picture(folder: Path, name: str, alt: str) -> Picture | None:
     return Picture(name, alt) if (folder / name).is_file() else None
 
 
-def _gallery_rows(folder: Path, columns: Sequence[Column]) -> Iterator[Row]:
+def gallery_rows(folder: Path, columns: Sequence[Column]) -> Iterator[Row]:
+    """The items of an output folder: these columns and the result."""
     for row in latest_rows(folder):
         key, exemplar = str(row["key"]), str(row.get("exemplar") or "")
         if row.get("status") != DONE:

@@ -41,7 +41,7 @@ def write_pages(folder: Path, count: int, total: int, facts: Mapping[str, str]) 
     items = [[mark_of(r["key"]), readable(r["key"]), readable(r["exemplar"])] for r in shown]
     view = render_page("match.html", title, {}, {"items": items, "index": "index.html"})
     write_whole(folder / VIEW, view)
-    rows = islice((_row(folder, row) for row in latest_rows(folder)), count)
+    rows = islice(match_rows(folder), count)
     return write_gallery(folder, title, list(COLUMNS.values()), rows, facts, total)
 
 
@@ -50,6 +50,11 @@ def _shown(folder: Path, count: int) -> Iterator[dict[str, Any]]:
     for row in islice(latest_rows(folder), count):
         if row.get("status") == DONE and (folder / cells_name(row["key"])).is_file():
             yield row
+
+
+def match_rows(folder: Path) -> Iterator[Row]:
+    """The items of an output folder of `cocos correspond`."""
+    return (_row(folder, row) for row in latest_rows(folder))
 
 
 def _row(folder: Path, row: dict[str, Any]) -> Row:

@@ -88,6 +88,11 @@ def bundled_conditions() -> list[str]:
     return [f"{c.kind} of {c.channels} planes" for c in conditions]
 
 
+def bundled_sha256() -> dict[str, str]:
+    """The weights that are shipped, by name."""
+    return {path.stem: file_sha256(path) for path in _bundled()}
+
+
 def _bundled() -> list[Path]:
     folder = Path(str(resources.files("cocoscli"))) / "weights"
     return sorted(folder.glob("*.safetensors"))
@@ -95,8 +100,8 @@ def _bundled() -> list[Path]:
 
 def _file_of(path: Path) -> Path:
     """A checkpoint's file: the path, or where it is no file the bundled one of that name."""
-    named = (each for each in _bundled() if str(path) == each.stem)
-    return next(named, path) if not path.is_file() else path
+    named = next((each for each in _bundled() if str(path) == each.stem), None)
+    return path if named is None or path.is_file() else named
 
 
 def _first_fitting(paths: Iterable[Path], kind: str | None, channels: int | None) -> Path | None:

@@ -1,0 +1,1 @@
+"""What `cocos demo` is made of: its pictures, the commands that it types, its page."""
