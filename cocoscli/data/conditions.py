@@ -29,6 +29,7 @@ import numpy as np
 from PIL import Image
 
 from cocoscli.data.polylines import FACE_LINES, draw_lines, hull_mask
+from cocoscli.data.scenes import PALETTE as SCENES
 from cocoscli.data.skeleton import LIMBS, draw_limbs, draw_skeleton
 from cocoscli.data.wording import few
 from cocoscli.errors import BadInput
@@ -262,10 +263,12 @@ def check_ids(
 def preview(array: np.ndarray, kind: str, palette: np.ndarray | None = None) -> np.ndarray:
     """A picture of a condition array: (H, W, 3) uint8.
 
-    Ids take their colour from `palette`, (N, 3) uint8 (default PALETTE), which repeats after N.
+    Ids take their colour from `palette`, (N, 3) uint8, which repeats after N; by default from
+    PALETTE, label maps of no dataset's own from LANDSCAPE.
     """
     if CONDITIONS[kind].is_labels:
-        colors = PALETTE if palette is None else np.asarray(palette, np.uint8)
+        usual = LANDSCAPE if kind == "labels" else PALETTE
+        colors = usual if palette is None else np.asarray(palette, np.uint8)
         picture = colors[array[0].astype(np.intp) % len(colors)]
         if kind == "celebahq-mask":
             picture[array[1] > 0] = colors[GLASSES % len(colors)]
@@ -286,3 +289,5 @@ def _palette() -> np.ndarray:
 
 PALETTE = _palette()
 """(256, 3) uint8: the fixed colour of each class id in pictures."""
+LANDSCAPE = np.concatenate([SCENES, PALETTE[len(SCENES) :]])
+"""The same, where the first ids have the colours of the generated scenes' classes."""

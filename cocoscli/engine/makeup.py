@@ -175,7 +175,8 @@ class Makeup(NetworkWork[Target, MadeUp]):
         scale = before.size[0] / original.size[0]
         for worn in result.worn:
             wear(white, worn, "multiply" if self.applying.blend == "multiply" else "alpha", scale)
-        return {"before": before.seen(before.pixels), "layer": white.pixels}
+        # A copy: the pixels of a photo that small are the photo's own, which are painted on.
+        return {"before": before.seen(before.pixels).copy(), "layer": white.pixels}
 
 
 def _agreement(source: Source, anchor: Anchor, placement: Placement) -> float:

@@ -199,7 +199,7 @@
     const corner = make("div", matrix ? "corner" : "");
     corner.setAttribute("role", "columnheader");
     if (matrix) {
-      const box = make("div");
+      const box = make("div", "corner-words");
       box.append(make("span", "", "Exemplars →"), make("span", "", "Inputs ↓"));
       corner.append(box);
     }

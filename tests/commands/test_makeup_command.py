@@ -65,6 +65,8 @@ def test_the_stroke_lies_on_the_same_place_and_nothing_else_changes(studio, face
     assert np.abs(after[73:77, 55:75] - expected).mean() < 12
     row = studio.manifest()["a.png"]
     assert row["exemplar"] == "ref.png" and row["faces"] == 1 and row["match"] > 0.7
+    shown = pixels(studio.folder / "out" / thumb_name("a.png", "before")).astype(int)
+    assert np.abs(shown - before)[STROKE].mean() < 8  # without the paint
 
 
 def test_nothing_but_the_three_options_is_needed(studio):

@@ -10,6 +10,7 @@ from cocoscli.data.conditions import (
     CONDITIONS,
     FACE_CLASSES,
     FACE_PARTS,
+    LANDSCAPE,
     PALETTE,
     check_ids,
     distance_map,
@@ -232,7 +233,7 @@ def test_malformed_poses(tmp_path, candidate, subset, words):
 
 def test_preview_of_each_kind():
     labels = np.array([[[0, 1, 255]]], np.uint8)
-    assert preview(labels, "labels").tolist() == [PALETTE[[0, 1, 255]].tolist()]
+    assert preview(labels, "labels").tolist() == [LANDSCAPE[[0, 1, 255]].tolist()]
     assert preview(labels, "ade20k", np.array([[1, 2, 3], [4, 5, 6]])).tolist() == [
         [[1, 2, 3], [4, 5, 6], [4, 5, 6]]
     ]
@@ -247,7 +248,8 @@ def test_preview_of_each_kind():
 
 def test_palette_has_256_distinct_colours():
     assert PALETTE.shape == (256, 3)
-    assert len(np.unique(PALETTE, axis=0)) == 256
+    for colours in (PALETTE, LANDSCAPE):
+        assert len(np.unique(colours, axis=0)) == 256
 
 
 def test_registry_is_consistent():

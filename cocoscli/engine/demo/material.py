@@ -21,7 +21,6 @@ from cocoscli.data.originals import Original
 from cocoscli.data.scenes import (
     ELSEWHERE,
     Layout,
-    mask_name,
     save_image,
     save_mask,
     trace,
@@ -50,7 +49,7 @@ HOPPER, HOPPER_SIZE = (266, 215), 400
 """The same of matplotlib's grace_hopper."""
 PAINT = {
     "cheeks": ((235, 70, 90), 0.4, 12),
-    "eyes": ((70, 60, 180), 0.6, 3),
+    "eyes": ((90, 70, 180), 0.5, 3),
     "lips": ((176, 20, 60), 0.8, 2),
 }
 """Strokes: RGB 0..255, share, and how soft they are in pixels."""
@@ -83,11 +82,13 @@ def _write_portraits(folder: Path) -> None:
     place = np.array([collins.size[0] - 1 - FACE[0], FACE[1]])
     turned = window(mirrored, place, FACE_SIZE, TURN).pixels
     save_image(np.rint(DARKER * turned).astype(np.uint8), folder / "targets/eileen-collins.png")
+    target = folder / "targets/grace-hopper.png"
+    target.unlink(missing_ok=True)  # of an earlier demo
     if path := find_hopper():
         with Image.open(path) as photo:
             hopper = Original(np.array(photo.convert("RGB")), None, None)
         portrait = window(hopper, np.array(HOPPER), HOPPER_SIZE)
-        save_image(portrait.pixels, folder / "targets/grace-hopper.png")
+        save_image(portrait.pixels, target)
 
 
 def _strokes(portrait: Window) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cocoscli.engine.demo.material import EDITS, PHOTO
+from cocoscli.engine.demo.material import PHOTO
 from cocoscli.engine.evaluation.page import PAGE as EVALUATION
 from cocoscli.report import INDEX
 
@@ -79,7 +79,7 @@ def demo_steps(folder: Path, size: int) -> Iterator[Step]:
     )
     yield Step(
         "Edit the mask, keep the photo",
-        f"{len(EDITS)} edits of one picture's mask. What was edited is drawn anew from the "
+        "Edits of one picture's mask. What was edited is drawn anew from the "
         "picture's own colours; everything else stays as it is.",
         (
             "edit", str(scenes / "exemplars" / photo), "--mask",

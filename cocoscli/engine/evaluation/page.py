@@ -59,8 +59,8 @@ def write_page(folder: Path, report: Report, pairs: Mapping[str, int], load: Loa
             i: _pictures(folder, items[i]["key"], partial(load, pairs[items[i]["key"]]))
             for i in shown
         }
-        title = f"cocos evaluate {report['output']}"
-        write_whole(folder / PAGE, render_page("evaluate.html", title, facts(report), data))
+        page = render_page("evaluate.html", "cocos evaluate", facts(report), data, report["output"])
+        write_whole(folder / PAGE, page)
     except OSError as error:
         raise storage_error(folder, error) from None
     return folder / PAGE
