@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 
 setup: $(STAMP)  ## make .venv with everything in it
 
-demo: $(STAMP)  ## translate generated scenes into demo/ (sets up first)
+demo: $(STAMP)  ## every command on generated scenes, on one page (sets up first)
 	$(BIN)/cocos demo --output demo
 
 test: $(STAMP)  ## all tests (sets up first)

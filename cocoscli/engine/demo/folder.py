@@ -23,7 +23,7 @@ POINTS = "scenes/points.csv"
 """The file that the material's row of the manifest names."""
 NO_HOPPER = (
     "matplotlib is not installed, whose portrait of Grace Hopper is a target of makeup: left out. "
-    "`pip install matplotlib` and --overwrite bring her in."
+    "`pip install 'cocos[demo]'` and --overwrite bring her in."
 )
 
 
