@@ -25,10 +25,11 @@ def demo(
     overwrite: o.Overwrite = False,
     json: o.Json = False,
 ) -> None:
-    """Show what cocos does, on generated scenes and two portraits, in a page.
+    """Show what every command does, on one page.
 
-    Types the commands that a user would type, with the weights that are bundled; needs no network
-    connection. Running it again goes on where it stopped.
+    Types commands as a user would, on generated scenes and two portraits, with the weights that
+    are bundled; needs no network connection. The page opens by itself where there is a screen.
+    Running it again goes on where it stopped.
 
     \b
     Examples:
