@@ -111,6 +111,10 @@ def test_every_page_is_in_the_index():
     assert listed == {page.name for page in PAGES} - {"README.md"}
 
 
+def test_the_readme_is_short():
+    assert len(text("README.md").splitlines()) < 140, "guides hold what is long"
+
+
 def test_all_of_the_paper_is_covered():
     page = re.sub(r"(\d+)-(\d+)", lambda m: ", ".join(map(str, range(int(m[1]), int(m[2]) + 1))),
                   text("docs/coverage.md"))  # fmt: skip
