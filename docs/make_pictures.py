@@ -18,14 +18,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage import data
 
-import cocoscli
 from cocoscli.app import app
 from cocoscli.data.scenes import Layout, Scene, Style, render, save_image, save_mask
 
 PICTURES = Path(__file__).with_name("pictures")
-SCENES, FACES = (
-    Path(cocoscli.__file__).parent / f"weights/{name}.safetensors" for name in ("scenes", "faces")
-)
 SIDE, GAP = 128, 4
 MASKS, STYLES = (0, 12, 18), (1, 2, 14, 21)
 """Seeds of layouts and of styles that are told apart at a glance."""
@@ -69,7 +65,7 @@ def draw_scenes(work: Path) -> None:
     masks = [save_mask(seen(n).labels, work / f"masks/{n}.png") for n in MASKS]
     styles = [save_image(elsewhere(n), work / f"styles/{n}.png") for n in STYLES]
     cocos("translate", work / "masks", "--exemplar", work / "styles", "--pairs", "all",
-          "--weights", SCENES, "--output", work / "scenes")  # fmt: skip
+          "--weights", "scenes", "--output", work / "scenes")  # fmt: skip
     found = results(work / "scenes")
     rows = [[mask, *(found[mask.stem, style.stem] for style in styles)] for mask in masks]
     sheet([[None, *styles], *rows], "scenes.jpg")
@@ -91,7 +87,7 @@ def draw_edit(work: Path) -> None:
     labels = scene.labels.copy()
     labels[50:, :70][np.isin(labels[50:, :70], (10, 11, 12, 13))] = 5
     edited = save_mask(labels, work / "edited.png")
-    cocos("edit", photo, "--mask", mask, "--edited", edited, "--weights", SCENES,
+    cocos("edit", photo, "--mask", mask, "--edited", edited, "--weights", "scenes",
           "--keep", "--output", work / "edit")  # fmt: skip
     sheet([[photo, mask, edited, work / "edit/edited.png.png"]], "edit.jpg")
 
@@ -113,7 +109,7 @@ def draw_makeup(work: Path) -> None:
     turned = photo.rotate(-8, Image.Resampling.BICUBIC, center=(225, 120)).crop(face)
     turned.point(lambda v: int(0.8 * v)).save(work / "portraits/turned.png")
     cocos("makeup", "--source", source, "--layer", strokes, "--targets", work / "portraits",
-          "--weights", FACES, "--output", work / "makeup")  # fmt: skip
+          "--weights", "faces", "--output", work / "makeup")  # fmt: skip
     target, made = work / "portraits/turned.png", work / "makeup/turned.png.png"
     painted = Image.alpha_composite(Image.open(source).convert("RGBA"), Image.open(strokes))
     sheet([[np.asarray(painted.convert("RGB")), target, made]], "makeup.jpg")
@@ -132,7 +128,7 @@ def draw_limits(work: Path) -> None:
     for name, (layout, exemplar) in cases.items():
         mask = save_mask(seen(layout).labels, work / f"{name}/mask.png")
         photo = save_image(exemplar, work / f"{name}/exemplar.png")
-        pair = (mask, "--exemplar", photo, "--weights", SCENES, "--output")
+        pair = (mask, "--exemplar", photo, "--weights", "scenes", "--output")
         cocos("translate", *pair, work / name / "drawn")
         cocos("correspond", *pair, work / name / "match", "--warp")
         match = np.load(work / name / "match/mask.png.npz")
