@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from pages import HOSTILE, Page, opened
+from pages import HOSTILE, Page, check_looks, opened
 from PIL import Image
 
 from cocoscli.report import CHUNK, INDEX, ROWS, Picture, Row, write_gallery, write_matrix
@@ -270,6 +270,19 @@ def test_browser_pages_and_searches(run, profile, place, titles):
 
 
 @pytest.mark.browser
+def test_browser_holds_a_page_of_many_rows(profile, tmp_path):
+    page = gallery(tmp_path, [Row(f"item_{n:05d}", (None,) * 4) for n in range(10_000)])
+    assert page.stat().st_size < 60_000
+    titles = shown_titles(opened(page, profile, "#page=50"))
+    assert titles == [f"item_{n:05d}" for n in range(9_800, 10_000)]
+
+
+@pytest.mark.browser
+def test_browser_shows_it_readably_on_phones_and_at_night(run, profile):
+    check_looks(run, profile)
+
+
+@pytest.mark.browser
 def test_browser_leaves_hostile_names_inert(run, profile):
     document = opened(run, profile, "#page=2")
     assert "<title>A run</title>" in document
@@ -328,3 +341,4 @@ def test_browser_shows_a_matrix(run, profile, tmp_path):
     assert shown_titles(document) == ["first", "second", "input 0", "input 1", "input 2"]
     assert document.count(">not made<") == 3
     assert document.count("<a class=") == 2 + 3 * 2
+    check_looks(tmp_path / INDEX, profile, sideways=True)

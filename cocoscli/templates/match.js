@@ -203,7 +203,9 @@
     }
     match = unpacked(values);
     by("input").src = match.input;
+    by("input").alt = `Input ${title}`;
     by("exemplar").src = match.exemplar;
+    by("exemplar").alt = `Exemplar ${exemplar}`;
     for (const [id, size] of [["input", match.size], ["exemplar", match.exemplar_size]]) {
       [by(id).width, by(id).height] = size;
     }

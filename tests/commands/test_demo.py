@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import opened
+from pages import check_looks, opened
 from PIL import Image
 
 from cocoscli.engine import edit_plan, models
@@ -153,3 +153,4 @@ def test_a_browser_shows_it_without_a_word(stage, profile):
     document = opened(page, profile)
     assert document.count("<section") == len(STEPS) and "PSNR" in document
     assert not re.findall(r"https?://[^\"' ]+", page.read_text("utf-8"))
+    check_looks(page, profile)

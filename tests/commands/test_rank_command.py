@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, opened
+from pages import HOSTILE, Page, check_looks, opened
 from PIL import Image
 
 NAMES = ("ours", "theirs")
@@ -272,6 +272,7 @@ def test_browser_sorts_by_keys_and_clicks_and_keeps_the_answers(ranked, profile)
     document = played(page, profile, script)
     assert re.search(r'<section id="end">', document)
     assert "2 of 2 sorted" in document and "All is sorted" in document
+    check_looks(page, profile)
     [title] = re.findall(r"<title>(.*?)</title>", document)
     kept = json.loads(json.loads(title.replace("&quot;", '"'))[f"cocos-rank-{key(ranked)['page']}"])
     assert kept["orders"] == {"0/quality": [1, 0], "0/style": [0, 1]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, opened
+from pages import HOSTILE, Page, check_looks, opened
 
 from cocoscli.engine.gallery import mark_of
 from cocoscli.engine.match_page import VIEW, describe
@@ -63,6 +63,7 @@ def test_a_position_has_its_match_under_it(out, profile):
     assert found["Position"] == found["Best match"] == "13.5, 21.5"
     assert found["Cycle error"] == "0.0 px" and found["Mutual match"] == "yes"
     assert 0 <= float(found["Confidence"]) <= 1
+    check_looks(out / VIEW, profile)
 
 
 @pytest.mark.browser

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import HOSTILE, Page, opened
+from pages import HOSTILE, Page, check_looks, opened
 from PIL import Image
 
 from cocoscli.engine.files import TEMPORARY
@@ -234,6 +234,7 @@ def test_browser_draws_and_shows_the_latest(run, profile):
     assert "&lt;script&gt;document.title=" in document and "<title>owned" not in document
     named = re.search(r'id="columns">(.*?)</div>', document)
     assert named and re.findall(r"<span>(.*?)</span>", named[1]) == list(PANEL_COLUMNS)
+    check_looks(run, profile)
 
 
 @pytest.mark.browser

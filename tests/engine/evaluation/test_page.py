@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import HOSTILE, Page, opened
+from pages import HOSTILE, Page, check_looks, opened
 from PIL import Image
 
 from cocoscli.data.layouts import LAYOUTS
@@ -82,3 +82,4 @@ def test_a_browser_shows_figures_pairs_and_classes(page, profile):
     assert document.count("<tr") >= COUNT and "owned" not in re.search(
         r"<title>(.*?)</title>", document
     ).group(1)
+    check_looks(page, profile)
