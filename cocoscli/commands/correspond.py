@@ -14,7 +14,7 @@ from cocoscli.commands.manual import choice
 from cocoscli.commands.running import (
     Row,
     batch_plan,
-    check_part,
+    check_cut,
     finish,
     followed,
     say_defaults,
@@ -85,6 +85,7 @@ def correspond(
     workers: o.Workers = None,
     limit: o.Limit = None,
     part: o.Part = None,
+    engine: o.Engine = "local",
     null: o.Null = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
@@ -114,7 +115,7 @@ def correspond(
 
     if format not in FLOW_FORMATS:
         raise UsageError(f"--format {format}: expected one of {', '.join(FLOW_FORMATS)}.")
-    check_part(part, overwrite)
+    check_cut(part, engine, overwrite)
     if points_from not in ENDS:
         raise UsageError(f"--points-from {points_from}: expected one of {', '.join(ENDS)}.")
     carried = read_points(points) if points else None
@@ -146,7 +147,8 @@ def correspond(
     run = open_run(
         work, output, settings=settings, record=plan.record,
         plan=batch_plan(
-            plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed
+            plan, workers=workers, limit=limit, part=part, engine=engine,
+            device=device, retry_failed=retry_failed
         ), overwrite=overwrite,
     )  # fmt: skip
     _warn(_counted(followed(run, "pairs")), points)

@@ -11,8 +11,8 @@ import typer
 from cocoscli.commands import options as o
 from cocoscli.commands.running import (
     batch_plan,
+    check_cut,
     check_format,
-    check_part,
     finish,
     followed,
     machine_facts,
@@ -79,6 +79,7 @@ def edit(
     workers: o.Workers = None,
     limit: o.Limit = None,
     part: o.Part = None,
+    engine: o.Engine = "local",
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
     dry_run: o.DryRun = False,
@@ -104,7 +105,7 @@ def edit(
     from cocoscli.engine.translate import Rendering
 
     check_format(format)
-    check_part(part, overwrite)
+    check_cut(part, engine, overwrite)
     plan = plan_edits(
         EditOptions(
             image=image, mask=mask, edited=edited, weights=weights, keep=keep, border=border,
@@ -126,7 +127,15 @@ def edit(
         output,
         settings={**plan.settings, "command": "edit", **rendering.settings},
         record=plan.record,
-        plan=batch_plan(plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed),
+        plan=batch_plan(
+            plan,
+            workers=workers,
+            limit=limit,
+            part=part,
+            engine=engine,
+            device=device,
+            retry_failed=retry_failed,
+        ),
         overwrite=overwrite,
         shards=rendering.limits,
     )

@@ -12,8 +12,8 @@ from cocoscli.commands import options as o
 from cocoscli.commands.manual import choice
 from cocoscli.commands.running import (
     batch_plan,
+    check_cut,
     check_format,
-    check_part,
     finish,
     followed,
     machine_facts,
@@ -123,6 +123,7 @@ def makeup(
     workers: o.Workers = None,
     limit: o.Limit = None,
     part: o.Part = None,
+    engine: o.Engine = "local",
     null: o.Null = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
@@ -148,7 +149,7 @@ def makeup(
     from cocoscli.errors import UsageError
 
     check_format(format)
-    check_part(part, overwrite)
+    check_cut(part, engine, overwrite)
     if render not in ("photo", "network"):
         raise UsageError(f"--render {render}: expected photo or network.")
     plan = plan_makeup(
@@ -173,7 +174,15 @@ def makeup(
         output,
         settings={**plan.settings, "command": "makeup", **applying.settings},
         record=plan.record,
-        plan=batch_plan(plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed),
+        plan=batch_plan(
+            plan,
+            workers=workers,
+            limit=limit,
+            part=part,
+            engine=engine,
+            device=device,
+            retry_failed=retry_failed,
+        ),
         overwrite=overwrite,
         shards=applying.limits,
     )

@@ -145,6 +145,14 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="N", min=1, show_default="all", help="Only the first items."),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine", metavar="local[:N]|ray[:ADDRESS]",
+        help="Where the work is done: in this process, in N of this machine (GPUs are dealt out), "
+        "or on a Ray cluster.",
+    ),
+]  # fmt: skip
 Part = Annotated[
     str | None,
     choice(

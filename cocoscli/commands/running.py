@@ -25,6 +25,11 @@ def default_workers() -> int:
     return max(1, min(8, (os.cpu_count() or 1) // 2))
 
 
+def workers_each(plan: RunPlan[Any]) -> int:
+    """The decoding processes of each of many workers: on CPUs the others keep the cores busy."""
+    return 0 if plan.device.type == "cpu" else 2
+
+
 def check_format(format: str) -> None:
     """UsageError unless results can be of this format."""
     from cocoscli.data.encoding import RESULT_FORMATS
@@ -40,11 +45,13 @@ def say_defaults(plan: RunPlan[Any], output: Path, usual: str) -> None:
     console.say_defaults([*plan.defaults, *own])
 
 
-def check_part(part: str | None, overwrite: bool) -> None:
-    """UsageError unless this may be a part of a run."""
+def check_cut(part: str | None, engine: str, overwrite: bool) -> None:
+    """UsageError unless a run can be cut up so."""
+    from cocoscli.engine.engines import parse_engine
     from cocoscli.engine.part import parse_part
     from cocoscli.errors import UsageError
 
+    parse_engine(engine)
     if part and parse_part(part) and overwrite:
         raise UsageError(
             f"--overwrite with --part {part}: a part would take the others' results away.",
@@ -58,17 +65,24 @@ def batch_plan(
     workers: int | None,
     limit: int | None,
     part: str | None,
+    engine: str,
+    device: str,
     retry_failed: bool,
 ) -> Plan:
-    """How a run is cut up."""
+    """How a run is cut up, and where it is done."""
     from cocoscli.engine.batch import Plan
+    from cocoscli.engine.engines import parse_engine
     from cocoscli.engine.part import parse_part
 
+    elsewhere = parse_engine(engine, device, plan.memory)
+    if workers is None:
+        workers = workers_each(plan) if elsewhere else default_workers()
     return Plan(
         batch_size=plan.batch_size,
-        workers=default_workers() if workers is None else workers,
+        workers=workers,
         limit=limit,
         part=parse_part(part) if part else None,
+        engine=elsewhere,
         retry_failed=retry_failed,
         on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
     )

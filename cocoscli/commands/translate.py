@@ -8,8 +8,8 @@ from typing import Any
 from cocoscli.commands import options as o
 from cocoscli.commands.running import (
     batch_plan,
+    check_cut,
     check_format,
-    check_part,
     finish,
     followed,
     say_defaults,
@@ -40,6 +40,7 @@ def translate(
     workers: o.Workers = None,
     limit: o.Limit = None,
     part: o.Part = None,
+    engine: o.Engine = "local",
     null: o.Null = False,
     retry_failed: o.RetryFailed = False,
     overwrite: o.Overwrite = False,
@@ -66,7 +67,7 @@ def translate(
     from cocoscli.engine.translate import Rendering, Translation
 
     check_format(format)
-    check_part(part, overwrite)
+    check_cut(part, engine, overwrite)
     plan = plan_pairs(
         PairOptions(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
@@ -88,7 +89,15 @@ def translate(
         output,
         settings={**plan.settings, "command": "translate", **rendering.settings},
         record=plan.record,
-        plan=batch_plan(plan, workers=workers, limit=limit, part=part, retry_failed=retry_failed),
+        plan=batch_plan(
+            plan,
+            workers=workers,
+            limit=limit,
+            part=part,
+            engine=engine,
+            device=device,
+            retry_failed=retry_failed,
+        ),
         overwrite=overwrite,
         shards=rendering.limits,
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from cocoscli.errors import CocosError
@@ -53,8 +54,21 @@ class FileList:
         if hasattr(self, "_file"):
             self.close()
 
-    def __reduce__(self) -> tuple[type[FileList], tuple[list[str]]]:
-        return FileList, (list(self),)
+    def __reduce__(self) -> tuple[Callable[[bytes, bytes], FileList], tuple[bytes, bytes]]:
+        end = self._ends[-1] if self._ends else 0
+        self._file.seek(0)
+        names = self._file.read(end)
+        return _copied, (zlib.compress(names, 1), zlib.compress(self._ends.tobytes(), 1))
+
+
+def _copied(names: bytes, ends: bytes) -> FileList:
+    """A list in another process."""
+    copy = FileList(())
+    with _storage():
+        copy._file.write(zlib.decompress(names))
+        copy._file.flush()
+    copy._ends.frombytes(zlib.decompress(ends))
+    return copy
 
 
 @contextmanager

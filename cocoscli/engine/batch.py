@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
@@ -23,13 +23,18 @@ from cocoscli.engine.manifest import DONE, FAILED, Finished
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.parallel import read_in_order
 from cocoscli.engine.part import Part
-from cocoscli.engine.results import Packed, Results
+from cocoscli.engine.results import Packed, Putting, Results
 from cocoscli.errors import BadInput, CocosError
+
+if TYPE_CHECKING:
+    from cocoscli.engine.engines import Engine
 
 L = TypeVar("L")
 R = TypeVar("R")
 Lco = TypeVar("Lco", covariant=True)
 
+Saved = tuple[dict[str, Any], Sample | None]
+"""An item's row, and its sample where it goes into a shard."""
 WRITERS = 2
 WAITING = 4
 """Batches whose results may wait for a writer."""
@@ -70,6 +75,10 @@ class Work(Protocol[L, R]):
         """A result as bytes; runs in a thread. BadInput fails the item."""
         ...
 
+    def on(self, device: torch.device) -> Self:
+        """The same work, to be done on a device, without what it keeps."""
+        ...
+
 
 @dataclass
 class Loaded(Generic[L]):
@@ -91,6 +100,8 @@ class Plan:
     part: Part | None = None
     """Which items are this run's own; None: all."""
     retry_failed: bool = False
+    engine: Engine | None = None
+    """Where it is done; None: in this process."""
     on_smaller_batch: Callable[[int], None] = field(default=lambda size: None)
     """Called with the new size when memory ran out and batches are halved."""
 
@@ -114,6 +125,14 @@ class Decode(Generic[L]):
         except MemoryError:
             fault = "out of memory while decoding."
         return Loaded(k, item, fault, time.perf_counter() - start)
+
+
+class Wanted(Protocol):
+    """Whole batches as tuples of item numbers, and which of their items are to be done."""
+
+    def is_open(self, k: int) -> bool: ...
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]: ...
 
 
 class Pending:
@@ -147,33 +166,29 @@ class Pending:
                 yield batch
 
 
-def run(
-    work: Work[L, R], results: Results, plan: Plan, pending: Pending
-) -> Iterator[dict[str, Any]]:
-    """Do the work that is pending; yields each item's manifest row once it is recorded.
+def run(results: Results, items: Generator[Saved]) -> Iterator[dict[str, Any]]:
+    """Record items as they are done; yields each one's manifest row once it is recorded.
 
     Raises CocosError where the run cannot go on; everything written before stays and the next run
     goes on from it.
     """
-    with closing(_items(work, results, plan, pending)) as items:
+    with closing(items):
         try:
             yield from results.record(items)
         except OSError as error:
             raise storage_error(results.output.path, error) from None
 
 
-def _items(
-    work: Work[L, R], results: Results, plan: Plan, pending: Pending
-) -> Generator[tuple[dict[str, Any], Sample | None], None, None]:
-    """Each pending item's row, and its sample where it goes into a shard, in the work's order."""
-    batches = read_in_order(Decode(work.reader), pending, plan.workers)
+def done_here(work: Work[L, R], results: Putting, plan: Plan, wanted: Wanted) -> Generator[Saved]:
+    """Do in this process what is wanted, in the work's order. OSError where the storage fails."""
+    batches = read_in_order(Decode(work.reader), wanted, plan.workers)
     runner = _Runner(work, plan)
-    waiting: deque[list[Future[tuple[dict[str, Any], Sample | None]]]] = deque()
+    waiting: deque[list[Future[Saved]]] = deque()
     pool = ThreadPoolExecutor(WRITERS, thread_name_prefix="cocos-write")
     try:
         for batch in batches:
-            wanted = {loaded.k for loaded in batch if pending.is_open(loaded.k)}
-            computed = [(x, result) for x, result in runner.run(batch) if x.k in wanted]
+            open_ones = {loaded.k for loaded in batch if wanted.is_open(loaded.k)}
+            computed = [(x, result) for x, result in runner.run(batch) if x.k in open_ones]
             waiting.append([pool.submit(_save, work, results, x, result) for x, result in computed])
             if len(waiting) > WAITING:
                 yield from (saved.result() for saved in waiting.popleft())
@@ -242,14 +257,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(words in text for words in _OUT_OF_MEMORY)
 
 
-def _save(
-    work: Work[L, R], results: Results, loaded: Loaded[L], result: R | BadInput
-) -> tuple[dict[str, Any], Sample | None]:
+def _save(work: Work[L, R], results: Putting, loaded: Loaded[L], result: R | BadInput) -> Saved:
     """Encode and put a result -> its row and sample; a fault becomes the row's error."""
     start = time.perf_counter()
-    described = {"key": work.key(loaded.k), **work.describe(loaded.k)}
-    row = {**described, "output": None, "status": FAILED, "error": None}
-    sample = None
+    described = _described(work, loaded.k)
+    columns: dict[str, Any] = {}
+    sample, fault = None, None
     try:
         if isinstance(result, BadInput):
             raise result
@@ -257,13 +270,27 @@ def _save(
         columns, sample = results.put(described, packed)
         for name, data in packed.pictures.items():
             results.output.write(name, data)
-        row |= {**columns, "status": DONE}
     except CocosError as error:
-        row["error"], sample = str(error), None
+        fault = str(error)
     except OSError as error:
         if error.errno in FATAL:
             raise
-        row["error"], sample = f"{error.strerror or error}", None
+        fault = f"{error.strerror or error}"
     seconds = loaded.seconds + time.perf_counter() - start
-    row |= {"milliseconds": round(seconds * 1000, 1), "time": round(time.time(), 3)}
-    return row, sample
+    if fault is not None:
+        return failed_row(work, loaded.k, fault, seconds), None
+    return {**described, "status": DONE, "error": None, **columns, **_when(seconds)}, sample
+
+
+def failed_row(work: Work[Any, Any], k: int, fault: str, seconds: float) -> dict[str, Any]:
+    """The manifest row of an item that has failed after so many seconds of work."""
+    told = {"output": None, "status": FAILED, "error": fault}
+    return {**_described(work, k), **told, **_when(seconds)}
+
+
+def _described(work: Work[Any, Any], k: int) -> dict[str, Any]:
+    return {"key": work.key(k), **work.describe(k)}
+
+
+def _when(seconds: float) -> dict[str, float]:
+    return {"milliseconds": round(seconds * 1000, 1), "time": round(time.time(), 3)}

@@ -71,6 +71,10 @@ class Makeup(NetworkWork[Target, MadeUp]):
         self.sources, self.applying = sources, applying
         self.aligner = Aligner(self.network, applying.via)
 
+    def made_of(self) -> tuple[Any, ...]:
+        model, reader, computing = super().made_of()
+        return model, reader, self.sources, computing
+
     def __len__(self) -> int:
         return len(self.reader)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, TypeVar
 
 import cocosnet
 import numpy as np
@@ -145,6 +145,19 @@ class NetworkWork(Work[L, R]):
     ) -> None:
         self.network = Network(model, reader.conditions, computing, varied=reader.size is None)
         self.reader = reader
+
+    def made_of(self) -> tuple[Any, ...]:
+        """What it was made of: the model first, and last how it computes."""
+        return self.network.model, self.reader, self.network.computing
+
+    def on(self, device: torch.device) -> Self:
+        """The same work on a device, to which the model is moved; what was kept is left behind."""
+        model, *others, computing = self.made_of()
+        made_of = model.to(device), *others, replace(computing, device=device)
+        return type(self)(*made_of)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), self.made_of()
 
     def groups(self, loaded: Sequence[L]) -> list[list[int]]:
         """Items whose arrays have the same shapes."""

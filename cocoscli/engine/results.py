@@ -39,14 +39,24 @@ class Packed:
     """For the page, by their names in the output folder."""
 
 
-class Results(Protocol):
-    """The one place that a run writes its results to."""
+class Putting(Protocol):
+    """What takes results; other processes may do it too."""
 
-    output: OutputFolder
+    def __init__(self, output: OutputFolder) -> None: ...
+
+    @property
+    def output(self) -> OutputFolder: ...
 
     def put(self, row: Row, packed: Packed) -> Put:
         """Take a result of the item that `row` describes; runs in a thread."""
         ...
+
+
+class Results(Putting, Protocol):
+    """The one place that a run writes its results to."""
+
+    elsewhere: type[Putting]
+    """What takes them in other processes, made of an output folder there."""
 
     def record(self, items: Iterable[tuple[Row, Sample | None]]) -> Iterator[Row]:
         """Add whole rows to the manifest, and pass them on. OSError where the storage fails."""
@@ -60,6 +70,8 @@ class Results(Protocol):
 
 class Files:
     """A file a member, in the mirrored tree."""
+
+    elsewhere: type[Putting]
 
     def __init__(self, output: OutputFolder) -> None:
         self.output = output
@@ -82,12 +94,14 @@ class Files:
         return {}
 
 
-class Shards:
-    """A sample an item; what is done later, or again, goes into shards of its own."""
+Files.elsewhere = Files
 
-    def __init__(self, output: OutputFolder, limits: Limits) -> None:
+
+class Samples:
+    """A sample an item, which is on its way into a shard."""
+
+    def __init__(self, output: OutputFolder) -> None:
         self.output = output
-        self.shards = ShardSet(output, limits)
 
     def put(self, row: Row, packed: Packed) -> Put:
         key, members = packed.sample.key, packed.sample.members
@@ -97,6 +111,16 @@ class Shards:
         text = json.dumps(meta, ensure_ascii=True, sort_keys=True).encode()
         sample = Sample(key, {**members, "meta.json": text})
         return {**packed.columns, "output": f"{key}.{suffix}", "sha256": sha256}, sample
+
+
+class Shards(Samples):
+    """Shards of samples; what is done later, or again, goes into shards of its own."""
+
+    elsewhere: type[Putting] = Samples
+
+    def __init__(self, output: OutputFolder, limits: Limits) -> None:
+        super().__init__(output)
+        self.shards = ShardSet(output, limits)
 
     def record(self, items: Iterable[tuple[Row, Sample | None]]) -> Iterator[Row]:
         return self.shards.write((SPLIT, sample, row) for row, sample in items)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cocoscli.engine.batch import Pending, Plan, Work, run
+from cocoscli.engine.batch import Pending, Plan, Saved, Work, done_here, run
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.locks import if_alone
 from cocoscli.engine.manifest import DONE, FAILED, Finished
@@ -35,7 +35,7 @@ class Run:
     def rows(self) -> Iterator[dict[str, Any]]:
         """Do the work; the manifest row of each item once it is recorded. Raises CocosError."""
         try:
-            for row in run(self.work, self.results, self.plan, self.pending):
+            for row in run(self.results, self._items()):
                 self.counts[row["status"]] += 1
                 yield row
             if self.plan.part is None:
@@ -44,6 +44,13 @@ class Run:
             raise storage_error(self.output.path, error) from None
         finally:
             self.output.close()
+
+    def _items(self) -> Generator[Saved]:
+        if self.plan.engine is None:
+            return done_here(self.work, self.results, self.plan, self.pending)
+        return self.plan.engine.done_elsewhere(
+            self.work, self.results, self.plan, self.pending, self.total
+        )
 
     @contextmanager
     def ending(self) -> Iterator[bool]:

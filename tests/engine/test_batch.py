@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from cocoscli.data.shards import Sample
-from cocoscli.engine.batch import Pending, Plan, run
+from cocoscli.engine.batch import Pending, Plan, done_here, run
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.results import Files, Packed
 from cocoscli.errors import BadInput, CocosError
@@ -73,7 +73,8 @@ def output(tmp_path):
 def done(work: Numbers, output: OutputFolder, **plan: object) -> dict[str, str]:
     """Run; -> status by key, in the order of the rows."""
     how = Plan(**plan)  # type: ignore[arg-type]
-    rows = list(run(work, Files(output), how, Pending(work, output, how)))
+    files = Files(output)
+    rows = list(run(files, done_here(work, files, how, Pending(work, output, how))))
     return {row["key"]: row["status"] for row in rows}
 
 
@@ -148,7 +149,8 @@ def test_an_item_that_never_fits_fails(output):
 def test_a_reader_that_stops_early_leaves_what_is_written(output):
     work = Numbers()
     how = Plan()
-    rows = run(work, Files(output), how, Pending(work, output, how))
+    files = Files(output)
+    rows = run(files, done_here(work, files, how, Pending(work, output, how)))
     next(rows)
     rows.close()
     assert len(done(work, output)) <= 9
