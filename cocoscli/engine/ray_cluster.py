@@ -32,12 +32,13 @@ class RayCluster:
         self.device = device
         self.running: dict[Any, Task] = {}
         self._connect(address)
-        self.needs = {"CPU": 1.0 + workers, "memory": memory} | self._gpu(device)
+        self.needs = {"CPU": 1.0 + workers, **self._gpu(device)}
+        self.needs |= {"memory": memory} if memory else {}
         self._check_room()
         self.job = self.ray.put(job)
         self.perform = self.ray.remote(_perform).options(
-            max_retries=0, num_cpus=self.needs["CPU"], memory=memory,
-            num_gpus=self.needs.get("GPU", 0),
+            max_retries=0, num_cpus=self.needs["CPU"], num_gpus=self.needs.get("GPU", 0),
+            memory=memory or None,
         )  # fmt: skip
 
     def _connect(self, address: str | None) -> None:
@@ -63,8 +64,7 @@ class RayCluster:
         """CocosError where no node could ever do a task: Ray would wait for one."""
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         if not any(all(n.get(what, 0) >= x for what, x in self.needs.items()) for n in nodes):
-            wanted = {**self.needs, "memory": f"{self.needs['memory'] / 1e9:.1f} GB"}
-            needs = ", ".join(f"{what} {x}" for what, x in wanted.items())
+            needs = ", ".join(f"{what} {x:.3g}" for what, x in self.needs.items())
             raise CocosError(
                 f"--engine ray: none of {len(nodes)} nodes has what a task needs ({needs}).",
                 "Give fewer --workers, a smaller --size or --batch-size, or larger nodes.",
@@ -72,7 +72,7 @@ class RayCluster:
 
     def places(self) -> int:
         total = self.ray.cluster_resources()
-        return max(1, int(min(total.get(what, 0) // x for what, x in self.needs.items() if x)))
+        return max(1, int(min(total.get(what, 0) // x for what, x in self.needs.items())))
 
     def give(self, task: Task) -> None:
         self.running[self.perform.remote([self.job], self.device, task.chunk)] = task
