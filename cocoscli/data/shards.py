@@ -35,7 +35,8 @@ from cocoscli.errors import BadInput, CocosError
 
 SCHEMA = 1
 INDEX = "index.json"
-SHARD_NAME = re.compile(r"(train|val|test|results)-\d{6,}\.tar")
+SHARD_NAME = re.compile(r"(train|val|test|results)-((\d{3,}-of-\d{3,})-)?\d{6,}\.tar")
+"""Of a part's shards the third group is its name."""
 MEMBER_BYTES = 2**30
 """A member larger than this is refused."""
 

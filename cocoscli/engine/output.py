@@ -144,11 +144,11 @@ class OutputFolder:
                 result = self.path / safe_name(name)
                 if result.is_file() and is_inside(self.path, result):
                     result.unlink()
-        if (self.path / SHARDS_DONE).exists():
+        if records := shard_records(self.path):
             remove_shards(self.path)
             (self.path / INDEX).unlink(missing_ok=True)
-        for record in (*manifests(self.path), self.path / SHARDS_DONE):
-            record.unlink(missing_ok=True)
+        for record in (*manifests(self.path), *records):
+            record.unlink()
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file that appears only whole; -> its sha256.
@@ -186,6 +186,12 @@ class OutputFolder:
                 with suppress(OSError):  # a full disk was said when it was met
                     file.close()
         self._manifest, self._locks = None, []
+
+
+def shard_records(folder: Path) -> list[Path]:
+    """The records of whole shards that a folder has: the whole run's and the parts'."""
+    whole = Path(SHARDS_DONE)
+    return sorted((folder / whole.parent).glob(f"{whole.stem}*{whole.suffix}"))
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,6 @@ from cocoscli.engine.manifest import DONE, FAILED, Finished
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.results import Files, Results, Shards
 from cocoscli.engine.shardset import Limits
-from cocoscli.errors import UsageError
 
 
 class Run:
@@ -106,10 +105,6 @@ def open_run(
 
     Results are files, or, with `shards`, samples of shards within these limits.
     """
-    if shards and plan.part:
-        raise UsageError(
-            "--part with --format shards: parts write files.", "Give --format png, jpg or webp."
-        )
     output = OutputFolder(path, plan.part)
     try:
         output.open(settings, record, overwrite)

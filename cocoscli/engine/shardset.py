@@ -17,10 +17,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cocoscli.data.references import REFERENCES
-from cocoscli.data.shards import INDEX, Sample, ShardWriter, remove_shards
+from cocoscli.data.shards import INDEX, SHARD_NAME, Sample, ShardWriter, remove_shards
 from cocoscli.engine.files import TEMPORARY, whole_file
-from cocoscli.engine.manifest import merge, read_manifest
-from cocoscli.engine.output import SHARDS_DONE, OutputFolder
+from cocoscli.engine.manifest import Rows, merge
+from cocoscli.engine.output import SHARDS_DONE, OutputFolder, shard_records
+from cocoscli.engine.part import marked
 
 Row = dict[str, Any]
 
@@ -48,15 +49,19 @@ class Shard:
 
 
 class ShardSet:
-    """The shards of an output folder, written one after another."""
+    """The shards of an output folder, or a part's own, written one after another."""
 
     def __init__(self, output: OutputFolder, limits: Limits) -> None:
         self.output, self.limits = output, limits
-        record = output.path / SHARDS_DONE
+        self.record = marked(SHARDS_DONE, output.part)
+        record = output.path / self.record
         lines = record.read_text().splitlines() if record.exists() else []
-        rows = Counter(map(_shard_of, read_manifest(output.path)))
+        with Rows([output.manifest]) as manifest:
+            rows = Counter(map(_shard_of, manifest))
+        others = {path.name for path in output.path.glob("*.tar") if not self._owns(path.name)}
+        others |= {name for name in rows if not self._owns(name)}
         self.done = list(self._recorded(lines, rows))
-        names = {"", *(shard.name for shard in self.done)}
+        names = {*others, *(shard.name for shard in self.done)}
         surplus = remove_shards(output.path, keep=names)
         if surplus or not self.done or len(self.done) < len(lines):
             (output.path / INDEX).unlink(missing_ok=True)
@@ -65,10 +70,15 @@ class ShardSet:
         if rows.keys() - names:
             output.drop_rows(lambda row: _shard_of(row) not in names)
         state = "".join(json.dumps(asdict(shard)) + "\n" for shard in self.done)
-        output.write(SHARDS_DONE, state.encode())
+        output.write(self.record, state.encode())
         self.position = self.done[-1].position if self.done else 0
         """Items that need no more work."""
         self._counts = Counter(shard.split for shard in self.done if shard.name)
+
+    def _owns(self, name: str) -> bool:
+        """Whether a shard is one of this set, by its name."""
+        found, part = SHARD_NAME.fullmatch(name), self.output.part
+        return found is not None and found[3] == (part.name if part else None)
 
     @property
     def whole(self) -> list[Shard]:
@@ -133,7 +143,7 @@ class ShardSet:
         self._counts[shard.split] += 1
 
     def _record(self, shard: Shard) -> None:
-        with open(self.output.path / SHARDS_DONE, "a", encoding="ascii") as file:
+        with open(self.output.path / self.record, "a", encoding="ascii") as file:
             file.write(json.dumps(asdict(shard)) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -141,12 +151,18 @@ class ShardSet:
         self.position = shard.position
 
     def listing(self) -> list[Row]:
-        """The shards as `index.json` lists them."""
+        """The shards of all parts as `index.json` lists them."""
         names = ("name", "split", "samples", "bytes", "sha256")
-        return [{name: getattr(shard, name) for name in names} for shard in self.whole]
+        folder = self.output.path
+        records = (record.read_text().splitlines() for record in shard_records(folder))
+        rows = (json.loads(line) for lines in records for line in lines)
+        there = (row for row in rows if row["name"] and (folder / row["name"]).is_file())
+        return [{name: row[name] for name in names} for row in there]
 
     def finish(self, index: Mapping[str, Any]) -> None:
-        """Leave one row a key in the manifest, and write `index.json`."""
+        """Leave one row a key in the manifest, and write `index.json`; what parts that died left
+        unrecorded is taken away."""
+        remove_shards(self.output.path, keep={shard["name"] for shard in index["shards"]})
         merge(self.output.path)
         self.output.write(INDEX, (json.dumps(index, indent=1, ensure_ascii=True) + "\n").encode())
 
@@ -160,7 +176,8 @@ class _OpenShard:
 
     def __init__(self, output: OutputFolder, split: str, number: int) -> None:
         self.split, self.rows = split, list[Row]()
-        self.name = f"{split}-{number:06d}.tar"
+        part = f"{output.part.name}-" if output.part else ""
+        self.name = f"{split}-{part}{number:06d}.tar"
         self.path = output.path / self.name
         self._stack = ExitStack()
         file = self._stack.enter_context(whole_file(self.path, output.path / TEMPORARY))

@@ -414,3 +414,39 @@ def test_results_are_png(desk):
     [members] = plain(desk).values()
     with Image.open(io.BytesIO(members["image.png"])) as image:
         assert image.format == "PNG" and image.size == (64, 64) and image.info["icc_profile"]
+
+
+# ------------------------------------------------------------------------------------------ parts
+
+
+def test_parts_have_shards_of_their_own(desk):
+    desk.fill(10, 2)
+    translate(desk, output="whole")
+    for n in (2, 1):
+        assert translate(desk, "--part", f"{n}/2").code == 0
+    assert set(tars(desk)) == {f"results-00{n}-of-002-00000{i}.tar" for n in (1, 2) for i in (0, 1)}
+    found, whole = plain(desk), plain(desk, "whole")
+    assert found == whole
+    index = read_index(desk.folder / "out").values
+    assert index["counts"] == {"results": 10} and len(index["shards"]) == 4
+    before = written(desk)
+    told = translate(desk)
+    assert told.said[-1].startswith("0 done, 0 failed, 10 from before; shards 4")
+    assert translate(desk, "--part", "1/3").code == 0
+    assert written(desk) == before and len(desk.manifest()) == 10
+    assert translate(desk, "--overwrite").code == 0
+    assert tars(desk).keys() == tars(desk, "whole").keys()
+    assert not list((desk.folder / "out").glob("*-of-*"))
+
+
+def test_what_a_part_that_died_left_is_taken_away(desk, monkeypatch):
+    """It dies between the rows of a shard and its record; another cut goes on."""
+    desk.fill(10, 2)
+    with monkeypatch.context() as patch:
+        stop_at(patch, ShardSet, "_record", 1, KeyboardInterrupt())
+        assert translate(desk, "--part", "1/2").code == 130
+    assert len(tars(desk)) == 2
+    for _ in range(2):  # what was unrecorded is gone in the end of the first, and made by the next
+        translate(desk)
+    assert len(plain(desk)) == 10 and len(desk.manifest()) == 10
+    assert {row["status"] for row in desk.manifest().values()} == {"done"}

@@ -26,6 +26,7 @@ def cluster(monkeypatch) -> Iterator[object]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, *filter(None, sys.path)]))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     from ray.cluster_utils import Cluster
 
     memory = {"object_store_memory": 100_000_000, "memory": 1_000_000_000}
