@@ -98,14 +98,28 @@ for command in (
 app.add_typer(weights.app, name="weights")
 
 
-def _interrupt(_: int, frame: FrameType | None) -> NoReturn:
-    """Stop the command; at once while modules load, whose C++ would abort on an exception."""
-    while frame is not None:
-        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+class _Interrupt:
+    """What a signal does: the first stops the command, which ends what it is writing; a second one
+    ends it where it stands. Files are whole either way, and locks die with the process."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __call__(self, _: int, frame: FrameType | None) -> NoReturn:
+        if self.came or _loading(frame):
             _say_interrupted()
             os._exit(INTERRUPTED)
+        self.came = True
+        raise KeyboardInterrupt
+
+
+def _loading(frame: FrameType | None) -> bool:
+    """Whether modules are being loaded, whose C++ would abort on an exception."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
         frame = frame.f_back
-    raise KeyboardInterrupt
+    return False
 
 
 def _say_interrupted() -> None:
@@ -118,8 +132,9 @@ def main() -> NoReturn:
     0 all done, 1 could not start or failed, 2 usage, 3 finished with failed items,
     130 interrupted.
     """
+    interrupt = _Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         code = app(standalone_mode=False)
     except CocosError as error:

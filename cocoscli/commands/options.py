@@ -147,7 +147,7 @@ Limit = Annotated[
 ]
 Engine = Annotated[
     str,
-    typer.Option(
+    choice(
         "--engine", metavar="local[:N]|ray[:ADDRESS]",
         help="Where the work is done: in this process, in N of this machine (GPUs are dealt out), "
         "or on a Ray cluster.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack, redirect_stdout
 from typing import Any
 
 from cocoscli.data.wording import one_line
@@ -31,8 +32,17 @@ class RayCluster:
         self.ray = _ray()
         self.device = device
         self.running: dict[Any, Task] = {}
-        self._connect(address)
-        self.needs = {"CPU": 1.0 + workers, **self._gpu(device)}
+        self.ending = ExitStack()
+        try:
+            self._connect(address)
+            self._prepare(job, memory, workers)
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, job: bytes, memory: float, workers: int) -> None:
+        """What a task is, and what it needs."""
+        self.needs = {"CPU": 1.0 + workers, **self._gpu(self.device)}
         self.needs |= {"memory": memory} if memory else {}
         self._check_room()
         self.job = self.ray.put(job)
@@ -43,6 +53,9 @@ class RayCluster:
 
     def _connect(self, address: str | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray tells of nodes that died on standard output, which is for data.
+        sink = self.ending.enter_context(open(os.devnull, "w"))
+        self.ending.enter_context(redirect_stdout(sink))
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             self.ray.init(address=address, log_to_driver=False, logging_level="error")
@@ -92,6 +105,7 @@ class RayCluster:
 
     def close(self) -> None:
         self.ray.shutdown()
+        self.ending.close()
 
 
 def _ray() -> Any:

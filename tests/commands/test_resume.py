@@ -264,6 +264,43 @@ def test_a_real_interrupt(desk, number, workers):
     assert desk.results() == desk.results("whole")
 
 
+SLOW = """
+import sys, time
+from cocoscli.app import main
+from cocoscli.engine.results import Files
+put = Files.put
+def slow(self, row, packed):
+    print("putting", flush=True)
+    time.sleep(60)
+    return put(self, row, packed)
+Files.put = slow
+sys.argv[0] = "cocos"
+main()
+"""
+
+
+def test_a_second_interrupt_ends_at_once(desk):
+    """The first one waits for what is being written, which here takes a minute."""
+    desk.fill(3)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, "translate", "masks", "--exemplar", "photos", "--weights",
+         desk.weights / "labels.safetensors", "--output", "out", "--workers", "0"],
+        cwd=desk.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout and process.stdout.readline() == "putting\n"
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    before = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert time.monotonic() - before < 20 and process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted: the same command goes on from here"
+    assert "Traceback" not in said
+    assert desk.translate().code == 0 and len(desk.manifest()) == 3
+    assert not list((desk.folder / "out/_cocos/tmp").iterdir())
+
+
 def test_an_interrupt_while_starting(desk):
     desk.fill(2)
     process = Process(desk)
