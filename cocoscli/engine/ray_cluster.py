@@ -54,7 +54,7 @@ class RayCluster:
     def _connect(self, address: str | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Ray tells of nodes that died on standard output, which is for data.
-        sink = self.ending.enter_context(open(os.devnull, "w"))
+        sink = self.ending.enter_context(open(os.devnull, "w"))  # noqa: SIM115
         self.ending.enter_context(redirect_stdout(sink))
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
