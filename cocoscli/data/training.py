@@ -78,7 +78,8 @@ class SampleReader:
         """
         rng = np.random.default_rng(seed)
         found = _Members(sample)
-        own = self._recoloured(self._known(found), rng)
+        zoom = float(rng.uniform(1, self.recipe.data.zoom)) if self.recipe.data.zoom > 1 else 1.0
+        own = self._recoloured(self._known(found, zoom), rng)
         whole = self._moved(own.item, rng)
         target, mirrored = self._cropped(whole, rng)
         number = self._drawn(found.exemplars, rng)
@@ -86,7 +87,7 @@ class SampleReader:
             exemplar = self._pseudo(own.item, whole, target, rng)
             points = self._both_show(np.hstack([target.points, exemplar.points]), rng)
             return self._item(found.key, target, exemplar, pseudo=True, points=points)
-        real = self._recoloured(self._known(found, number), rng)
+        real = self._recoloured(self._known(found, zoom, number), rng)
         # What is named left in both must not be mirrored in one of them.
         follow = mirrored if own.names and real.names else None
         exemplar, _ = self._cropped(self._moved(real.item, rng), rng, follow)
@@ -112,19 +113,19 @@ class SampleReader:
         `pseudo` bends the photo itself, always in the same way, to be its own exemplar.
         """
         found = _Members(sample)
-        target = self._middle(self._aligned(found))
+        target = self._middle(self._aligned(found), self.size)
         stored = found.exemplars
         if pseudo or not stored:
             rng = np.random.default_rng(0)
             bent = geometry.warp(target, geometry.bend(target.size, self.recipe.data.warp, rng))
             return self._item(found.key, target, bent, pseudo=True)
-        exemplar = self._middle(self._aligned(found, stored[0]))
+        exemplar = self._middle(self._aligned(found, stored[0]), self.size)
         return self._item(found.key, target, exemplar, pseudo=False)
 
-    def _known(self, found: _Members, exemplar: int | None = None) -> _Known:
+    def _known(self, found: _Members, zoom: float, exemplar: int | None = None) -> _Known:
         """The sample's photo, or one of its exemplars, with the points that a loss asks for: the
         named ones, and for pseudo exemplars corners of the photo."""
-        item = self._aligned(found, exemplar)
+        item = self._aligned(found, exemplar, zoom)
         if not self.points:
             return _Known(item, ())
         named = found.points(exemplar, item.size)
@@ -137,9 +138,9 @@ class SampleReader:
         seen = points[inside].astype(np.float32)
         return seen[rng.permutation(len(seen))[:POINTS]]
 
-    def _aligned(self, found: _Members, exemplar: int | None = None) -> Aligned:
-        """A photo and its sources at the side that crops are taken from."""
-        load = (self.recipe.load, self.recipe.load)
+    def _aligned(self, found: _Members, exemplar: int | None = None, zoom: float = 1.0) -> Aligned:
+        """A photo and its sources at `zoom` times the side that crops are taken from."""
+        load = (round(self.recipe.load * zoom),) * 2
         photo = read_photo(Path(found.key), None, data=found.data("image", exemplar)[1])
         own = (photo.shape[1], photo.shape[0])
         suffix, data = found.data("condition", exemplar)
@@ -158,16 +159,17 @@ class SampleReader:
         return known._replace(item=replace(known.item, photo=photo))
 
     def _moved(self, item: Aligned, rng: np.random.Generator) -> Aligned:
-        """Turned, zoomed, shifted and bent, each by up to what the recipe says."""
-        c = self.recipe.data
+        """Turned, scaled, shifted and bent, each by up to what the recipe says; of a larger photo
+        the middle."""
+        c, load = self.recipe.data, self.recipe.load
         if c.rotate or c.scale or c.shift or c.bend:
-            degrees, zoom, x, y = rng.uniform(-1, 1, 4)
-            shift = (x * c.shift * item.size[0], y * c.shift * item.size[1])
-            origins = geometry.affine(item.size, degrees * c.rotate, 1 + zoom * c.scale, shift)
+            degrees, scale, x, y = rng.uniform(-1, 1, 4)
+            shift = (x * c.shift * load, y * c.shift * load)
+            origins = geometry.affine(item.size, degrees * c.rotate, 1 + scale * c.scale, shift)
             if c.bend:
                 origins = geometry.chained(origins, geometry.bend(item.size, c.bend, rng))
             item = geometry.warp(item, origins)
-        return item
+        return self._middle(item, load)
 
     def _cropped(
         self, item: Aligned, rng: np.random.Generator, mirrored: bool | None = None
@@ -186,9 +188,9 @@ class SampleReader:
         left, top = rng.integers(0, room + 1, 2).tolist()
         return geometry.crop(item, left, top, (self.size, self.size))
 
-    def _middle(self, item: Aligned) -> Aligned:
-        offset = (item.size[0] - self.size) // 2
-        return geometry.crop(item, offset, offset, (self.size, self.size)) if offset else item
+    def _middle(self, item: Aligned, side: int) -> Aligned:
+        offset = (item.size[0] - side) // 2
+        return geometry.crop(item, offset, offset, (side, side)) if item.size[0] > side else item
 
     def _pseudo(
         self, own: Aligned, whole: Aligned, target: Aligned, rng: np.random.Generator

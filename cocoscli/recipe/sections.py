@@ -83,6 +83,8 @@ class Data(Section):
     """Augmentation of training samples, photo and condition alike: up to so many degrees."""
     scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Larger or smaller by up to this share."""
+    zoom: Annotated[float, Field(ge=1, le=8)] = 1.0
+    """Photo and exemplar both larger by a factor from 1 to this: close-ups and whole views."""
     shift: Share = 0.0
     """Moved by up to this share of the side."""
     bend: Share = 0.0

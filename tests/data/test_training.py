@@ -129,6 +129,29 @@ def test_without_a_stored_exemplar_all_are_pseudo_ones():
     assert not any(reads.training(sample(1), (seed,)).pseudo for seed in range(5))
 
 
+def test_a_zoomed_pair_shows_the_middle_of_both():
+    """At a zoom of z a pixel of the photo's ramp is 1/z of a level further than the last."""
+    ramp = np.repeat(np.arange(96, dtype=np.uint8)[None], 96, axis=0)
+    given = sample(1)
+    given.members["image.png"] = given.members["exemplar.0.png"] = png(
+        np.repeat(2 * ramp[..., None], 3, axis=2)
+    )
+    reads = reader(
+        "data.zoom=2.0", "data.load=64", "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }",
+        "data.flip=false",
+    )  # fmt: skip
+    zooms = []
+    for seed in range(12):
+        item = reads.training(given, (seed,))
+        rows = [photo[32, :, 0].astype(float) for photo in (item.photo, item.exemplar)]
+        slopes = [(row[55] - row[8]) / 47 for row in rows]
+        assert slopes[0] == pytest.approx(slopes[1], abs=0.05)
+        assert rows[0][31:33].mean() == pytest.approx(95, abs=2)
+        assert item.condition.shape[1:] == (64, 64)
+        zooms.append(3 / slopes[0])  # 96 pixels of 2 levels on 64
+    assert 0.98 < min(zooms) < 1.3 and 1.7 < max(zooms) < 2.02
+
+
 def test_everything_follows_from_the_seed():
     reads = reader(*WAYS["augmented"], "data.colour=0.3")
     first = reads.training(sample(2), (1, 5))
