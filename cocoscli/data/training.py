@@ -40,7 +40,8 @@ class TrainingItem(NamedTuple):
     exemplar_condition: np.ndarray | None
     """(P,H,W), where it is of use."""
     pseudo: bool
-    """Whether the exemplar was made from the photo itself."""
+    """Whether the photo is what should come out: the exemplar was made from it, or has its very
+    style."""
     points: np.ndarray = NO_PAIRS
     """(N,4) float32: x and y in the photo and in the exemplar, of points that both show."""
 
@@ -94,7 +95,8 @@ class SampleReader:
         ours, theirs = shared_names(own.names, real.names)
         points = np.hstack([target.points[ours], exemplar.points[theirs]])
         points = self._both_show(points, rng)
-        return self._item(found.key, target, exemplar, pseudo=False, points=points)
+        same = self.recipe.data.same_style
+        return self._item(found.key, target, exemplar, pseudo=same, points=points)
 
     def _drawn(self, stored: list[int], rng: np.random.Generator) -> int | None:
         """Which of the stored exemplars is taken; None: a pseudo one."""

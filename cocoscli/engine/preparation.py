@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from cocoscli.data.layouts import LAYOUTS, detect
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.points import PointFile, read_points
 from cocoscli.data.retrieval import Retrieval
-from cocoscli.data.scenes import CLASSES, write_dataset
+from cocoscli.data.scenes import CLASSES, STYLES, write_dataset
 from cocoscli.data.storage import below, is_folder, place
 from cocoscli.data.walking import contents
 from cocoscli.data.wording import shown
@@ -215,6 +215,8 @@ def plan_preparation(options: PrepareOptions) -> Preparation:
     size = parse_size(options.size)
     defaults: list[tuple[str, str, str]] = []
     root, classes = _root(options, defaults)
+    if root == SCENES and options.exemplars is None and options.identity is None:
+        options = replace(options, identity=str(root / STYLES))
     layout = _layout(options, root, defaults)
     names = FileList(_names(layout, root))
     if not len(names):

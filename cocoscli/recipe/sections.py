@@ -71,6 +71,9 @@ class Data(Section):
     flip: bool = False
     """Mirror every second sample."""
     exemplars: Exemplars = Exemplars()
+    same_style: bool = False
+    """Stored exemplars have the photo's own style (the person, the light), so that the photo is
+    what should come out: they count in Eq. 8 as pseudo exemplars do."""
     pseudo: Annotated[tuple[Literal["move", "crop", "flip", "warp"], ...], Field(strict=False)] = (
         "warp",
         "flip",

@@ -42,7 +42,7 @@ class Batch:
     exemplar_labels: Tensor | None
     """(B,K,H,W): the exemplar's true one-hot mask, as long as the network is given it too."""
     pseudo: Tensor
-    """(B,): 1 where the exemplar was made from the photo, else 0."""
+    """(B,): 1 where the photo is what should come out, as for an exemplar made from it, else 0."""
     points: Tensor | None = None
     """(B,N,4): x and y in pixels of the input and of the exemplar, of points that are known in
     both; NaN fills up."""

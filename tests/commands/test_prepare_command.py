@@ -308,7 +308,7 @@ def test_alone_in_an_empty_folder(desk):
     assert outcome.code == 0
     said = " ".join(outcome.err.split())
     assert "6 generated scenes in out/scenes-dataset" in said
-    assert "layout: folders" in said and "exemplars: layout" in said and "output: shards" in said
+    assert "layout: folders" in said and "exemplars: identity" in said and "output: shards" in said
     index = json.loads((desk.folder / "shards/index.json").read_bytes())
     assert index["kind"] == "labels" and index["channels"] == 14
     assert sum(index["counts"].values()) == 6

@@ -271,3 +271,10 @@ def test_any_of_the_stored_exemplars_may_be_drawn():
         int(reads.training(sample(4), (seed,)).exemplar_condition[0, 0, 0]) for seed in range(60)
     }
     assert drawn == {1, 2, 3, 4}
+
+
+def test_exemplars_of_the_same_style_count_as_pseudo_ones():
+    share = "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }"
+    for same in (True, False):
+        item = reader(share, f"data.same_style={str(same).lower()}").training(sample(2), (0,))
+        assert item.pseudo is same and (item.exemplar_condition == 1).all()

@@ -279,18 +279,26 @@ class SceneFiles:
     """Points of masks and exemplars that show the same."""
 
 
+STYLES = "styles.csv"
+OF_A_STYLE = 4
+"""Scenes of a dataset that share a style."""
+
+
 def write_dataset(folder: Path, count: int, *, size: int = 128, seed: int = 0) -> Path:
     """Writes scenes as a dataset: images/scene-0000.png ... and masks/ of the same names.
 
-    points.csv has the `landmarks` of the images.
+    Four scenes after another are of one style: each is the truth of any of the others as its
+    exemplar. styles.csv says of which; points.csv has the `landmarks` of the images.
     """
     known = {}
     for i in range(count):
-        scene = render(Layout.sample(seed + i), Style.sample(seed + i), size)
+        scene = render(Layout.sample(seed + i), Style.sample(seed + i // OF_A_STYLE), size)
         known[f"images/{mask_name(i)}"] = landmarks(scene.layout, scene.coordinates)
         save_image(scene.image, folder / "images" / mask_name(i))
         save_mask(scene.labels, folder / "masks" / mask_name(i))
     _save_points(known, folder / "points.csv")
+    rows = (f"images/{mask_name(i)},{i // OF_A_STYLE}\n" for i in range(count))
+    (folder / STYLES).write_text("".join(("name,identity\n", *rows)))
     return folder
 
 
