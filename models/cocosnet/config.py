@@ -171,6 +171,12 @@ class LossConfig:
                     f"feature layer {layer!r}, expected one of {', '.join(FEATURE_LAYERS)}"
                 )
 
+    @property
+    def judges_images(self) -> bool:
+        """Whether a term looks at what is drawn; where none does, the match alone is trained."""
+        terms = self.feat, self.perc, self.context, self.adversarial, self.discriminator_features
+        return any(terms)
+
     def to_dict(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "context_layers": dict(self.context_layers)}
 

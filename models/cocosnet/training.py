@@ -81,8 +81,8 @@ class Batch:
 class Pass:
     """What the networks make of a batch."""
 
-    image: Tensor
-    """(B,3,H,W), -1..1: the translation (Eq. 7)."""
+    image: Tensor | None
+    """(B,3,H,W), -1..1: the translation (Eq. 7); None where nothing is drawn."""
     match: Match
     adapted_input: Tensor
     """F_A(x_A), (B,4n,h,w) (Eq. 1)."""
@@ -96,12 +96,13 @@ class TrainingPass(nn.Module):
     """Everything of a step that has weights to train, in one forward: what DDP wraps.
 
     `checkpoint` computes the residual blocks' activations (of adaptors and generator) again in the
-    backward pass instead of keeping them; those of the paper's shared block are kept.
+    backward pass instead of keeping them; those of the paper's shared block are kept. Without
+    `draws` the generator does not run.
     """
 
-    def __init__(self, model: CoCosNet, *, checkpoint: bool = False) -> None:
+    def __init__(self, model: CoCosNet, *, checkpoint: bool = False, draws: bool = True) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.draws = model, draws
         for module in model.modules():
             if isinstance(module, Blocks):
                 module.recompute = checkpoint
@@ -118,13 +119,13 @@ class TrainingPass(nn.Module):
         match = correspondence.match_adapted(
             adapted_input, exemplar, batch.input, batch.exemplar, batch.exemplar_input
         )
-        image = self.model.render(batch.input, match).image
+        image = single(self.model.render(batch.input, match).image) if self.draws else None
         photo_match = None
         if batch.points is not None:
             photo_match = correspondence.match_photos(
                 photo, exemplar, match.bank.colours, conditions
             )
-        return Pass(single(image), match, adapted_input, photo, photo_match)
+        return Pass(image, match, adapted_input, photo, photo_match)
 
 
 def generator_terms(
@@ -137,11 +138,15 @@ def generator_terms(
 ) -> dict[str, Tensor]:
     """The raw terms that F, T and G are trained on, those with a weight, by `LossConfig`'s names.
 
-    The mask term needs `exemplar_labels` and is left out of batches without. The discriminator's
+    The mask term needs `exemplar_labels` and is left out of batches without, and terms of the image
+    where none was drawn. The discriminator's
     weights get no gradient. `total` sums counts over processes (`losses`).
     """
+    terms = _matching_terms(config, passed, batch, total)
+    if passed.image is None:
+        return terms
     return {
-        **_matching_terms(config, passed, batch, total),
+        **terms,
         **_feature_terms(config, passed.image, batch, features, total),
         **_adversarial_terms(config, passed.image, batch, discriminator),
     }

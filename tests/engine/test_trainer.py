@@ -128,3 +128,20 @@ def test_batch_norm_is_converted_for_many_devices(recipe_of):
     found = {n for n, m in converted.named_modules() if isinstance(m, nn.SyncBatchNorm)}
     assert found == norms and any("shared" in name for name in norms)
     assert list(folded_state(converted)) == keys
+
+
+def test_where_no_term_looks_at_images_the_match_alone_is_trained(recipe_of):
+    image = ("feat", "perc", "context", "adversarial", "discriminator_features")
+    recipe = recipe_of("paper", *(f"losses.{name}=0.0" for name in image))
+    trainer = trainer_of(recipe)
+    before = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    judge = {k: v.clone() for k, v in trainer.discriminator.state_dict().items()}
+    terms = trainer.advance([loaded(0, 1)], 0.0)
+    assert {"domain", "reg"} <= set(terms) and not any("discriminator" in name for name in terms)
+    after = trainer.model.state_dict()
+    moved = {name.partition(".")[0] for name in after if not torch.equal(before[name], after[name])}
+    assert moved == {"correspondence"}
+    assert all(torch.equal(judge[k], v) for k, v in trainer.discriminator.state_dict().items())
+    again = trainer_of(recipe)
+    again.load_state(*trainer.state())
+    assert trainer.advance([loaded(2, 3)], 0.0) == again.advance([loaded(2, 3)], 0.0)

@@ -75,7 +75,11 @@ class Trainer:
         self.discriminator = _discriminator(model.config, machine.seed).to(device).train()
         if machine.processes.world > 1 and device.type == "cuda":
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-        self.passing: nn.Module = TrainingPass(self.model, checkpoint=machine.recompute)
+        draws = recipe.losses.judges_images
+        self.model.generator.requires_grad_(draws)
+        self.passing: nn.Module = TrainingPass(
+            self.model, checkpoint=machine.recompute, draws=draws
+        )
         self.judging: nn.Module = self.discriminator
         if machine.compiled:
             self.passing.compile()
@@ -116,7 +120,8 @@ class Trainer:
                     passed = self.passing(batch)
                     losses = self._generator_losses(passed, batch)
                 self._backward(losses, len(parts), terms)
-            fakes.append((batch, passed.image.detach()))
+            if passed.image is not None:
+                fakes.append((batch, passed.image.detach()))
         self._update("generator", self.model, terms, parts)
         judged: dict[str, float] = {}
         for last, (batch, fake) in _lasts(fakes):
@@ -124,7 +129,8 @@ class Trainer:
                 with self._precision():
                     losses = self._discriminator_losses(fake, batch)
                 self._backward(losses, len(parts), judged)
-        self._update("discriminator", self.discriminator, judged, parts)
+        if fakes:
+            self._update("discriminator", self.discriminator, judged, parts)
         self.scaler.update()
         self.step += 1
         self._keep_average()
