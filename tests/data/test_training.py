@@ -52,7 +52,11 @@ def sample(exemplars: int = 0, ids: np.ndarray = BLOCKS) -> Sample:
 
 
 def reader(*changes: str) -> SampleReader:
-    fixed = ("condition.size=64", "data.load=96", "model.mask_mix=true")
+    fixed = (
+        "condition.size=64", "data.load=96", "model.mask_mix=true", "losses.points=0",
+        "data.exemplars={ first = 0.5, last = 0.2, any = 0.0, pseudo = 0.3 }",
+        "data.same_style=false", 'data.pseudo=["warp", "flip"]',
+    )  # fmt: skip
     return SampleReader(read_recipe("scenes", (*fixed, *changes)))
 
 

@@ -144,7 +144,7 @@ def test_changes_are_made_together_and_in_order(write):
         ("data.load=100", "data.load is 100, expected at least condition.size, 128"),
         ("data.pseudo=['crop']", "data.pseudo has crop: expected a data.load above 128"),
         ("data.pseudo=[]", "data.pseudo: expected one or more of"),
-        ("data.exemplars.first=0.6", "data.exemplars: first, last, any and pseudo sum to 1.1"),
+        ("data.exemplars.first=0.6", "data.exemplars: first, last, any and pseudo sum to 1.6"),
         ("condition.size=100", "condition.size: should be a multiple of 32, not 100"),
         ("condition.channels=3", "condition: 14 classes for 3 channels"),
         ("=", "expected KEY=VALUE"),
