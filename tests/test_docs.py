@@ -20,10 +20,17 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 OTHERS_FLAGS = {"docs/released.md"}
 """Pages that name the options of other programs."""
-KNOWN_ELSEWHERE = {"--nproc-per-node", "--nnodes", "--rdzv-endpoint", "--training", "--steps"}
+KNOWN_ELSEWHERE = {
+    "--array",
+    "--nproc-per-node",
+    "--nnodes",
+    "--rdzv-endpoint",
+    "--training",
+    "--steps",
+}
 TASK = "A task from start to end"
 GUIDES = ("prepare", "train", "translate", "correspond", "edit", "evaluate", "rank", "makeup")
-TOOLS = {"cp", "jq", "pip"}
+TOOLS = {"cp", "jq", "pip", "ray"}
 
 
 def text(name: str) -> str:
