@@ -153,7 +153,7 @@ def correspond(
     )  # fmt: skip
     _warn(_counted(followed(run, "pairs")), points)
     facts = {
-        "weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"],
+        "weights": plan.weights.shown, "pairs": pairs, "size": plan.settings["size"],
         "matched by": "photo" if plan.reader.as_photos else "condition",
     }  # fmt: skip
 

@@ -145,7 +145,7 @@ def edit(
             console.warn(f"{shown(row['key'])}: nothing is edited in it; its result is {same}.")
 
     def page(summary: dict[str, Any]) -> Path:
-        facts = {"weights": plan.weights.name, "size": plan.settings["size"],
+        facts = {"weights": plan.weights.shown, "size": plan.settings["size"],
                  "kept": "away from the edit" if keep else "nothing",
                  "failed": str(summary["failed"])}  # fmt: skip
         return write_rows(output, "cocos edit", EDIT, gallery, facts, len(plan.reader))

@@ -190,7 +190,7 @@ def makeup(
         pass
 
     def page(summary: dict[str, Any]) -> Path:
-        facts = {"weights": plan.weights.name, "matched by": plan.via, "blend": blend,
+        facts = {"weights": plan.weights.shown, "matched by": plan.via, "blend": blend,
                  "faces": plan.reader.faces, "failed": str(summary["failed"])}  # fmt: skip
         return write_rows(output, "cocos makeup", MAKEUP, gallery, facts, len(plan.reader))
 

@@ -103,7 +103,7 @@ def translate(
     )
     for _ in followed(run, "pairs"):
         pass
-    facts = {"weights": plan.weights.name, "pairs": pairs, "size": plan.settings["size"]}
+    facts = {"weights": plan.weights.shown, "pairs": pairs, "size": plan.settings["size"]}
 
     def page(summary: dict[str, Any]) -> Path:
         failed = {"failed": str(summary["failed"])}

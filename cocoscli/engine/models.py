@@ -42,6 +42,12 @@ class Weights:
     """The file."""
     sha256: str
 
+    @property
+    def shown(self) -> str:
+        """What pages say: the file, or the name of bundled ones."""
+        path = Path(self.name)
+        return f"{path.stem} (bundled)" if path in _bundled() else self.name
+
 
 def load_weights(path: Path, device: torch.device) -> Weights:
     """Read a checkpoint file, which a store may hold, or the bundled one of that name. Raises

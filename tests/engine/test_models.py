@@ -73,13 +73,15 @@ def test_bundled_weights_are_told_by_their_condition(desk, tmp_path, monkeypatch
 def test_bundled_weights_have_names(desk, monkeypatch):
     monkeypatch.chdir(desk.folder)
     (desk.folder / "faces").mkdir()
+    assert load_weights(Path("faces"), torch.device("cpu")).shown == "faces (bundled)"
     told = desk.run("weights", "info", "faces", "--json")
     assert told.code == 0 and json.loads(told.out)["condition"] == "edges, 1 planes"
     desk.fill(1, 1)
     told = desk.translate("--weights", "faces2", "--dry-run")
     assert told.code == 1 and "faces2" in told.err and "bundled are faces, scenes" in told.err
     shutil.copy(desk.weights / "labels.safetensors", desk.folder / "scenes")  # a file comes first
-    assert load_weights(Path("scenes"), torch.device("cpu")).model.config.width == 4
+    own = load_weights(Path("scenes"), torch.device("cpu"))
+    assert own.model.config.width == 4 and own.shown == "scenes"
 
 
 @pytest.mark.parametrize(
