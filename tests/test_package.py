@@ -63,6 +63,7 @@ def test_the_wheel_holds_the_packages_the_recipes_and_the_templates(wheel: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # half a minute of computing, on a machine that may be busy
 def test_the_installed_wheel_runs(environment: Path, tmp_path: Path):
     python, cocos = environment / "bin" / "python", environment / "bin" / "cocos"
     where = "import cocoscli, cocosnet; print(cocoscli.__file__); print(cocosnet.__file__)"
