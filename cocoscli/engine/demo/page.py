@@ -22,6 +22,8 @@ LEAD = (
 )
 ROWS = {"translate": 4, "evaluate": 3, "correspond": 3}
 """Rows that are shown of a step; of others all."""
+FIGURES = ("psnr", "ssim", "label_accuracy", "pck_05")
+"""Of the evaluation, those that the page explains."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def _part(folder: Path, step: Step) -> Part:
         return Part(step, _exemplars(), list(islice(_matrix(own), most)))
     if step.name == "evaluate":
         rows = list(islice(_against_truth(folder), most))
-        return Part(step, ("Mask", "Exemplar", "Result", "Truth"), rows, table(read_report(own)))
+        return Part(
+            step, ("Mask", "Exemplar", "Result", "Truth"), rows, table(read_report(own), FIGURES)
+        )
     if step.name == "correspond":
         return Part(step, tuple(COLUMNS.values()), _inside(step, islice(match_rows(own), most)))
     columns = EDIT if step.name == "edit" else MAKEUP

@@ -63,7 +63,9 @@ def demo_steps(folder: Path, size: int) -> Iterator[Step]:
     yield Step(
         "How close is that to the truth?",
         "Generated scenes have an exact answer: the same mask, painted in the exemplar's style. "
-        "Beside the results stand simple ways that a network has to beat.",
+        "PSNR (decibels) and SSIM compare with it; Labels and PCK are shares of places and of "
+        "known points that the match finds. More is better, and the rows below the results are "
+        "simple ways that a network has to beat.",
         (
             "evaluate", *pairs, "--truth", str(scenes / "truth"), "--exemplar-labels",
             str(scenes / "exemplar_masks"), "--points", str(scenes / "points.csv"),

@@ -38,10 +38,12 @@ def finite(value: float) -> float | None:
     return round(value, 6) if math.isfinite(value) else None
 
 
-def table(report: Report) -> tuple[list[str], list[tuple[str, ...]]]:
-    """Heads and lines: a row an evaluated set, a column a figure that any of them has."""
+def table(
+    report: Report, wanted: Sequence[str] = (*FIGURES, *SETS)
+) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Heads and lines: a row an evaluated set, a column a wanted figure that any of them has."""
     rows = report["rows"]
-    names = [name for name in (*FIGURES, *SETS) if any(name in row for row in rows.values())]
+    names = [name for name in wanted if any(name in row for row in rows.values())]
     titles = {**FIGURES, **SETS}
     lines = [(row, *(_cell(columns.get(n), n) for n in names)) for row, columns in rows.items()]
     worst = [_worst(rows[RESULT].get(name), name) for name in names]
