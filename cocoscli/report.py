@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -119,15 +119,12 @@ def render_page(
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file that appears only whole. (Not synced to disk: a page can be made again.)"""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write(

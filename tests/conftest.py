@@ -254,11 +254,9 @@ def s3_server() -> Iterator[Server]:
 def bucket(
     s3_server: Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Bucket]:
-    """An empty bucket, whose server and credentials are found by the environment; a store's fault
-    is waited out for a second."""
+    """An empty bucket, whose server and credentials are found by the environment."""
     for name, value in environment(s3_server).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("cocoscli.data.stores.PATIENCE", 1.0)
     stores.forget()
     yield Bucket(s3_server, f"tests-{abs(hash(request.node.nodeid))}")
     stores.forget()

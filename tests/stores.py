@@ -80,6 +80,10 @@ class Bucket:
     def get(self, key: str) -> bytes:
         return self.client.get_object(Bucket=self.name, Key=key)["Body"].read()
 
+    def changed(self, key: str) -> Any:
+        """When an object was put."""
+        return self.client.head_object(Bucket=self.name, Key=key)["LastModified"]
+
     def remove(self, key: str) -> None:
         self.client.delete_object(Bucket=self.name, Key=key)
 

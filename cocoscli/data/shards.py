@@ -50,7 +50,7 @@ def encode_key(path: str) -> str:
 
 def decode_key(key: str) -> str:
     """The source path of a key."""
-    return os.fsdecode(unquote_to_bytes(key))
+    return os.fsdecode(unquote_to_bytes(os.fsencode(key)))
 
 
 def join_keys(key: str, name: str) -> str:

@@ -276,6 +276,8 @@ def looker(folder: Path) -> Callable[[str], bool]:
 
     def there(name: str) -> bool:
         path = folder / name
+        if not path.is_relative_to(folder):
+            return False
         if path.parent not in listed:
             listed[path.parent] = {entry.name for entry in path.parent.entries()}
         return path.name in listed[path.parent]

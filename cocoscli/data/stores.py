@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 from cocoscli.data.wording import one_line, shown
 from cocoscli.errors import CocosError, UsageError
 
-PATIENCE = float(os.environ.get("COCOS_STORE_PATIENCE", "60"))
-"""Seconds that a store may refuse to work, or not answer, before that counts as its fault."""
+PATIENCE = 60.0
+"""Seconds that a store may refuse to work, or not answer, before that counts as its fault; what
+the environment says in `COCOS_STORE_PATIENCE` goes first."""
 PAUSES = (0.25, 8.0)
 """Seconds between attempts: at first, and at most."""
 CONNECT, READ = 5, 15
@@ -69,8 +70,8 @@ def check_url(url: str) -> None:
 
 def call(url: str, what: Callable[[Any, str], T]) -> T:
     """`what(file system, path there)`, tried again for as long as `PATIENCE`. Raises OSError."""
-    name, pause = _store(url), PAUSES[0]
-    end = time.monotonic() + (0 if name in _failed else PATIENCE)
+    name, pause, patience = _store(url), PAUSES[0], _patience()
+    end = time.monotonic() + (0 if name in _failed else patience)
     while True:
         try:
             store = _file_system(name, os.getpid())
@@ -80,13 +81,21 @@ def call(url: str, what: Callable[[Any, str], T]) -> T:
                 raise fault from error
             if time.monotonic() + pause > end:
                 _failed.add(name)
-                reason = f"the store does not work, after {PATIENCE:g} s: {one_line(error)}"
+                reason = f"the store does not work, after {patience:g} s: {one_line(error)}"
                 raise OSError(errno.EIO, reason, url) from error
         else:
             _failed.discard(name)
             return result
         time.sleep(pause * random.uniform(0.7, 1))
         pause = min(2 * pause, PAUSES[1])
+
+
+def _patience() -> float:
+    text = os.environ.get("COCOS_STORE_PATIENCE", "")
+    try:
+        return float(text or PATIENCE)
+    except ValueError:
+        raise UsageError(f"COCOS_STORE_PATIENCE={text}: expected a number of seconds.") from None
 
 
 def create(url: str, data: bytes) -> None:
@@ -142,6 +151,8 @@ def _file_system(store: str, process: int) -> Any:
     import fsspec
 
     scheme, _, host = store.partition("://")
+    if scheme not in STORES:
+        raise ValueError(f"{store} is no store")
     package, options = STORES[scheme]
     server = dict(zip(("host", "port"), _host(host), strict=False)) if host else {}
     try:
@@ -178,8 +189,10 @@ def _final(error: Exception) -> Exception | None:
         return FileExistsError(errno.EEXIST, "there is one already")
     if isinstance(error, (IsADirectoryError, NotADirectoryError)):
         return type(error)(errno.EISDIR, "a folder, or no file")
-    if isinstance(error, ValueError) or (
-        isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.ENAMETOOLONG)
+    if (
+        isinstance(error, ValueError)
+        or type(error).__name__ == "ParamValidationError"
+        or (isinstance(error, OSError) and error.errno in (errno.EINVAL, errno.ENAMETOOLONG))
     ):
         return OSError(errno.EINVAL, one_line(error))
     return None

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from cocoscli.data.storage import Remote, whole_object
 from cocoscli.data.wording import shown
 from cocoscli.errors import CocosError
 
@@ -38,8 +39,12 @@ def file_name(key: str, suffix: str) -> str:
 def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
     """A file that appears at `target`, synced and whole, when the block ends without an error.
 
-    `folder` holds it until then; it lies on the same file system.
+    `folder` holds it until then; it lies on the same file system. An object of a store is put.
     """
+    if isinstance(target, Remote):
+        with whole_object(target) as file:
+            yield file
+        return
     handle, temporary = tempfile.mkstemp(dir=folder)
     try:
         with open(handle, "wb") as file:
@@ -55,7 +60,10 @@ def whole_file(target: Path, folder: Path) -> Iterator[IO[bytes]]:
 
 
 def is_inside(folder: Path, target: Path) -> bool:
-    """Whether the folder that a target lies in (the deepest there is) is below an output folder."""
+    """Whether the folder that a target lies in (the deepest there is) is below an output folder;
+    in a store there are no links that would lead out of it."""
+    if isinstance(target, Remote):
+        return target.is_relative_to(folder)
     place = next(parent for parent in target.parents if parent.exists())
     return place.resolve().is_relative_to(folder.resolve())
 

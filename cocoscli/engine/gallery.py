@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from cocoscli.data.encoding import SHARDS
 from cocoscli.data.pairs import All
+from cocoscli.data.storage import looker
 from cocoscli.engine.files import PRIVATE
 from cocoscli.engine.items import PairReader
 from cocoscli.engine.manifest import DONE, digest, latest_rows
@@ -62,9 +63,10 @@ def write_page(
     title = "cocos translate"
     if isinstance(reader.pairing, All):
         names = reader.exemplars.names
-        exemplars = [picture(folder, thumb_name(name, "exemplar"), name) or Picture("", name)
+        there = looker(folder)
+        exemplars = [picture(there, thumb_name(name, "exemplar"), name) or Picture("", name)
                      for name in names]  # fmt: skip
-        rows = _matrix_rows(folder, reader, format, max(1, count // len(names)))
+        rows = _matrix_rows(there, reader, format, max(1, count // len(names)))
         return write_matrix(folder, title, exemplars, rows, facts, len(reader.inputs))
     return write_rows(folder, title, PAIR, count, facts, len(reader.pairing))
 
@@ -83,13 +85,14 @@ def write_rows(
     return write_gallery(folder, title, heads, rows, facts, total)
 
 
-def picture(folder: Path, name: str, alt: str) -> Picture | None:
-    """A file of an output folder as a picture; None where it is not there."""
-    return Picture(name, alt) if (folder / name).is_file() else None
+def picture(there: Callable[[str], bool], name: str, alt: str) -> Picture | None:
+    """A file of an output folder as a picture; None where it is not `there`."""
+    return Picture(name, alt) if there(name) else None
 
 
 def gallery_rows(folder: Path, columns: Sequence[Column]) -> Iterator[Row]:
     """The items of an output folder: these columns and the result."""
+    there = looker(folder)
     for row in latest_rows(folder):
         key, exemplar = str(row["key"]), str(row.get("exemplar") or "")
         if row.get("status") != DONE:
@@ -97,11 +100,11 @@ def gallery_rows(folder: Path, columns: Sequence[Column]) -> Iterator[Row]:
             yield Row(key, empty, note=str(row.get("error") or ""), failed=True)
             continue
         pictures = [
-            picture(folder, thumb_name(str(row[c.of]), c.picture), f"{c.head} {row[c.names]}")
+            picture(there, thumb_name(str(row[c.of]), c.picture), f"{c.head} {row[c.names]}")
             for c in columns
         ]
         result = thumb_name(key, "result") if row.get("shard") else str(row["output"])
-        pictures.append(picture(folder, result, f"result {key}"))
+        pictures.append(picture(there, result, f"result {key}"))
         yield Row(key, tuple(pictures), note=f"exemplar {exemplar}")
 
 
@@ -113,13 +116,13 @@ def _result(reader: PairReader, k: int, format: str) -> str:
 
 
 def _matrix_rows(
-    folder: Path, reader: PairReader, format: str, count: int
+    there: Callable[[str], bool], reader: PairReader, format: str, count: int
 ) -> Iterator[tuple[Picture, Sequence[Picture | None]]]:
     per_input = len(reader.exemplars)
     for i in range(min(count, len(reader.inputs))):
         items = range(i * per_input, (i + 1) * per_input)
         name = reader.inputs.key(i)
-        cells = [picture(folder, _result(reader, k, format), f"result {reader.key(k)}")
+        cells = [picture(there, _result(reader, k, format), f"result {reader.key(k)}")
                  for k in items]  # fmt: skip
-        thumbs = (picture(folder, thumb_name(reader.key(k), "input"), name) for k in items)
+        thumbs = (picture(there, thumb_name(reader.key(k), "input"), name) for k in items)
         yield next((t for t in thumbs if t), Picture("", name)), cells

@@ -16,7 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from cocoscli.engine.files import TEMPORARY, whole_file
+from cocoscli.data.storage import looker, open_local
+from cocoscli.engine.journal import rewrite, segments
 
 MANIFEST = "manifest.jsonl"
 DONE, FAILED = "done", "failed"
@@ -28,28 +29,13 @@ def digest(key: str) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
-def repair(path: Path) -> None:
-    """Cut off a last line that a crash left without its end."""
-    if not path.exists():
-        return
-    with open(path, "rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 4096)
-            file.seek(start)
-            cut = file.read(end - start).rfind(b"\n")
-            if cut >= 0:
-                file.truncate(start + cut + 1)
-                return
-            end = start
-        file.truncate(0)
-
-
 def manifests(folder: Path) -> list[Path]:
-    """The manifests that a folder has: the whole run's and then the parts'."""
+    """The manifests that a folder has: the whole run's and then the parts', and last what of them
+    lies in segments."""
     whole = folder / MANIFEST
     parts = sorted(folder.glob("manifest-*-of-*.jsonl"))
-    return [whole, *parts] if whole.exists() else parts
+    there = [whole, *parts] if whole.exists() else parts
+    return [*there, *segments(folder, "manifest*.jsonl")]
 
 
 class Rows:
@@ -60,7 +46,7 @@ class Rows:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         with ExitStack() as stack:
-            files = [stack.enter_context(open(path, "rb")) for path in paths]
+            files = [stack.enter_context(open_local(path)) for path in paths]
             self._files = [(file, os.fstat(file.fileno()).st_size) for file in files]
             self._stack = stack.pop_all()
 
@@ -149,10 +135,10 @@ class Finished:
     """
 
     def __init__(self, folder: Path, statuses: tuple[str, ...]) -> None:
+        there = looker(folder)
+
         def ended(row: dict[str, Any]) -> bool:
-            if row.get("status") == DONE and not all(
-                (folder / name).is_file() for name in result_files(row)
-            ):
+            if row.get("status") == DONE and not all(map(there, result_files(row))):
                 return False
             return row.get("status") in statuses
 
@@ -178,11 +164,7 @@ def merge(folder: Path) -> None:
         if paths == [folder / MANIFEST] and latest.all():
             return
         kept = (row for row, keep in zip(rows, latest, strict=True) if keep)
-        rewrite(folder / MANIFEST, kept)
-
-
-def rewrite(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Put a manifest of these rows in the place of the one there is."""
-    with whole_file(path, path.parent / TEMPORARY) as file:
-        for row in rows:
-            file.write((json.dumps(row, ensure_ascii=True) + "\n").encode())
+        rewrite(folder, MANIFEST, kept)
+    for path in paths:
+        if path.parent != folder:  # a segment, whose rows are in the manifest now
+            path.unlink(missing_ok=True)

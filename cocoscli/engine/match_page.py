@@ -7,11 +7,12 @@ _cocos/matches/...js    the cells of an item, loaded when it is looked at
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cocoscli.data.storage import looker
 from cocoscli.engine.gallery import mark_of, picture, thumb_name
 from cocoscli.engine.manifest import DONE, latest_rows
 from cocoscli.engine.match_pictures import cells_name
@@ -47,17 +48,19 @@ def write_pages(folder: Path, count: int, total: int, facts: Mapping[str, str]) 
 
 def _shown(folder: Path, count: int) -> Iterator[dict[str, Any]]:
     """The rows of those items whose cells are there."""
+    there = looker(folder)
     for row in islice(latest_rows(folder), count):
-        if row.get("status") == DONE and (folder / cells_name(row["key"])).is_file():
+        if row.get("status") == DONE and there(cells_name(row["key"])):
             yield row
 
 
 def match_rows(folder: Path) -> Iterator[Row]:
     """The items of an output folder of `cocos correspond`."""
-    return (_row(folder, row) for row in latest_rows(folder))
+    there = looker(folder)
+    return (_row(there, row) for row in latest_rows(folder))
 
 
-def _row(folder: Path, row: dict[str, Any]) -> Row:
+def _row(there: Callable[[str], bool], row: dict[str, Any]) -> Row:
     key, exemplar = row["key"], str(row.get("exemplar") or "")
     if row.get("status") != DONE:
         return Row(key, (None,) * len(COLUMNS), str(row.get("error") or ""), failed=True)
@@ -65,10 +68,10 @@ def _row(folder: Path, row: dict[str, Any]) -> Row:
     for what, words in COLUMNS.items():
         name = thumb_name(exemplar if what == "exemplar" else key, what)
         alt = f"exemplar {exemplar}" if what == "exemplar" else f"{words} of {row['input']}"
-        pictures.append(picture(folder, name, alt))
+        pictures.append(picture(there, name, alt))
     link = (f"{VIEW}#item={mark_of(key)}", "Look at the matches")
-    there = (folder / cells_name(key)).is_file()
-    return Row(key, tuple(pictures), describe(row), link=link if there else None)
+    shown = there(cells_name(key))
+    return Row(key, tuple(pictures), describe(row), link=link if shown else None)
 
 
 def describe(row: Mapping[str, Any]) -> str:

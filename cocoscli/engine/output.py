@@ -10,14 +10,12 @@ index.html       the gallery; its parts and the lock lie in _cocos/
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import filterfalse
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import tomli_w
 
@@ -31,15 +29,16 @@ from cocoscli.engine.files import (
     storage_error,
     write_inside,
 )
-from cocoscli.engine.locks import DOOR, LOCK, door, take_locks
+from cocoscli.engine.journal import Journal, journal_files, open_journal, rewrite, segments
+from cocoscli.engine.leases import Lease
+from cocoscli.engine.locks import DOOR, LOCK, Lock, door, take_locks
 from cocoscli.engine.manifest import (
     MANIFEST,
     Rows,
     manifests,
+    merge,
     read_manifest,
-    repair,
     result_files,
-    rewrite,
 )
 from cocoscli.engine.part import Part, marked
 from cocoscli.errors import CocosError
@@ -56,8 +55,8 @@ class OutputFolder:
         self.path, self.part = path, part
         self.manifest = path / marked(MANIFEST, part)
         """Where this writer's rows go."""
-        self._locks: list[IO[str]] = []
-        self._manifest: IO[str] | None = None
+        self._locks: list[Lock] = []
+        self._manifest: Journal | None = None
 
     def open(self, settings: Mapping[str, Any], record: Mapping[str, Any], overwrite: bool) -> None:
         """Take the folder for a run with these settings.
@@ -74,7 +73,6 @@ class OutputFolder:
                     for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
                         left.unlink()
                 self._accept(settings, overwrite)
-                repair(self.manifest)
                 if alone or not (self.path / RUN).exists():
                     document = {"settings": dict(settings), "record": dict(record)}
                     self.write(RUN, tomli_w.dumps(document).encode("utf-8", "surrogateescape"))
@@ -83,7 +81,7 @@ class OutputFolder:
             raise storage_error(self.path, error) from None
 
     def _open_manifest(self) -> None:
-        self._manifest = open(self.manifest, "a", encoding="ascii")  # noqa: SIM115
+        self._manifest = open_journal(self.path, self.manifest.name)
 
     def _make(self, overwrite: bool) -> None:
         try:
@@ -109,7 +107,7 @@ class OutputFolder:
         for name in (PRIVATE, MANIFEST, self.manifest.name, RUN, *locks, *folders):
             if (self.path / name).is_symlink():
                 raise CocosError(f"{shown(self.path / name)}: a symbolic link.", "Remove it.")
-        foreign = [p for p in sorted(os.listdir(self.path)) if p != PRIVATE]
+        foreign = [p for p in sorted(p.name for p in self.path.iterdir()) if p != PRIVATE]
         if foreign and not overwrite and not (self.path / RUN).exists():
             names = ", ".join(shown(Path(name)) for name in foreign[:5])
             raise CocosError(
@@ -132,7 +130,7 @@ class OutputFolder:
         try:
             text = (self.path / RUN).read_bytes().decode("utf-8", "surrogateescape")
             return dict(tomllib.loads(text)["settings"])
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise CocosError(
                 f"{self.path / RUN}: not a run record of cocos ({error}).",
                 "Choose another --output, or --overwrite.",
@@ -148,7 +146,7 @@ class OutputFolder:
             remove_shards(self.path)
             (self.path / INDEX).unlink(missing_ok=True)
         for record in (*manifests(self.path), *records):
-            record.unlink()
+            record.unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file that appears only whole; -> its sha256.
@@ -156,28 +154,42 @@ class OutputFolder:
         `name` is relative to the folder. Raises CocosError for a target that a symbolic link leads
         out of it, OSError where the storage fails.
         """
+        self._check()
         write_inside(self.path, name, data)
         return hashlib.sha256(data).hexdigest()
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a manifest row; call it when the item's files are in place."""
         assert self._manifest is not None
-        self._manifest.write(json.dumps(row, ensure_ascii=True) + "\n")
+        self._manifest.append(row)
 
     def flush(self, *, sync: bool = False) -> None:
         """Hand the rows to the system; with `sync`, wait until the storage has them."""
         assert self._manifest is not None
-        self._manifest.flush()
-        if sync:
-            os.fsync(self._manifest.fileno())
+        self._check()
+        self._manifest.flush(sync=sync)
+
+    def _check(self) -> None:
+        """OSError where a lock was lost."""
+        for lock in self._locks:
+            if isinstance(lock, Lease):
+                lock.check()
 
     def drop_rows(self, stale: Callable[[Mapping[str, Any]], bool]) -> None:
         """Take rows out of this writer's manifest whose results are not in place."""
         assert self._manifest is not None
         self._manifest.close()
-        with Rows([self.manifest]) as rows:
-            rewrite(self.manifest, filterfalse(stale, rows))
+        name = self.manifest.name
+        with Rows(journal_files(self.path, name)) as rows:
+            rewrite(self.path, name, filterfalse(stale, rows))
         self._open_manifest()
+
+    def merge(self) -> None:
+        """End this writer's rows, and bring those of all writers together; no other is at work."""
+        if self._manifest is not None:
+            self._manifest.close()
+            self._manifest = None
+        merge(self.path)
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -190,8 +202,8 @@ class OutputFolder:
 
 def shard_records(folder: Path) -> list[Path]:
     """The records of whole shards that a folder has: the whole run's and the parts'."""
-    whole = Path(SHARDS_DONE)
-    return sorted((folder / whole.parent).glob(f"{whole.stem}*{whole.suffix}"))
+    whole, names = Path(SHARDS_DONE), f"{Path(SHARDS_DONE).stem}*.jsonl"
+    return [*sorted((folder / whole.parent).glob(names)), *segments(folder, names)]
 
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from cocoscli.data.shards import SCHEMA, Sample
 from cocoscli.engine.files import file_name
-from cocoscli.engine.manifest import merge
 from cocoscli.engine.output import OutputFolder
 from cocoscli.engine.shardset import Limits, Row, ShardSet
 
@@ -90,7 +89,7 @@ class Files:
             yield row
 
     def finish(self) -> dict[str, Any]:
-        merge(self.output.path)
+        self.output.merge()
         return {}
 
 

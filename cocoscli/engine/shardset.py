@@ -9,7 +9,6 @@ shard or rows, is taken away.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -19,7 +18,8 @@ from typing import Any
 from cocoscli.data.references import REFERENCES
 from cocoscli.data.shards import INDEX, SHARD_NAME, Sample, ShardWriter, remove_shards
 from cocoscli.engine.files import TEMPORARY, whole_file
-from cocoscli.engine.manifest import Rows, merge
+from cocoscli.engine.journal import journal_files, open_journal, rewrite
+from cocoscli.engine.manifest import Rows
 from cocoscli.engine.output import SHARDS_DONE, OutputFolder, shard_records
 from cocoscli.engine.part import marked
 
@@ -54,9 +54,12 @@ class ShardSet:
     def __init__(self, output: OutputFolder, limits: Limits) -> None:
         self.output, self.limits = output, limits
         self.record = marked(SHARDS_DONE, output.part)
-        record = output.path / self.record
-        lines = record.read_text().splitlines() if record.exists() else []
-        with Rows([output.manifest]) as manifest:
+        lines = [
+            line
+            for path in journal_files(output.path, self.record)
+            for line in path.read_text(errors="replace").splitlines()
+        ]
+        with Rows(journal_files(output.path, output.manifest.name)) as manifest:
             rows = Counter(map(_shard_of, manifest))
         others = {path.name for path in output.path.glob("*.tar") if not self._owns(path.name)}
         others |= {name for name in rows if not self._owns(name)}
@@ -69,8 +72,7 @@ class ShardSet:
             (output.path / REFERENCES).unlink(missing_ok=True)
         if rows.keys() - names:
             output.drop_rows(lambda row: _shard_of(row) not in names)
-        state = "".join(json.dumps(asdict(shard)) + "\n" for shard in self.done)
-        output.write(self.record, state.encode())
+        rewrite(output.path, self.record, map(asdict, self.done))
         self.position = self.done[-1].position if self.done else 0
         """Items that need no more work."""
         self._counts = Counter(shard.split for shard in self.done if shard.name)
@@ -143,10 +145,10 @@ class ShardSet:
         self._counts[shard.split] += 1
 
     def _record(self, shard: Shard) -> None:
-        with open(self.output.path / self.record, "a", encoding="ascii") as file:
-            file.write(json.dumps(asdict(shard)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        journal = open_journal(self.output.path, self.record)
+        journal.append(asdict(shard))
+        journal.flush(sync=True)
+        journal.close()
         self.done.append(shard)
         self.position = shard.position
 
@@ -163,7 +165,7 @@ class ShardSet:
         """Leave one row a key in the manifest, and write `index.json`; what parts that died left
         unrecorded is taken away."""
         remove_shards(self.output.path, keep={shard["name"] for shard in index["shards"]})
-        merge(self.output.path)
+        self.output.merge()
         self.output.write(INDEX, (json.dumps(index, indent=1, ensure_ascii=True) + "\n").encode())
 
 

@@ -197,6 +197,8 @@ def test_another_page_is_not_written_over(ranked):
     [
         ("", "no answers of a page"),
         ("[]", "no answers of a page"),
+        ("[" * 9999, "no answers of a page"),
+        ('{"page": "0", "person": "x", "answers": [{"task": 1e999}]}', "no answers of a page"),
         ('{"page": "0", "person": "x", "answers": []}', "answers to another page (0; here "),
     ],
 )

@@ -77,6 +77,10 @@ def test_a_key_comes_back_as_its_path(path):
     assert not any(part.startswith("_") for part in key.split("/"))
 
 
+def test_a_key_that_others_wrote_may_hold_any_bytes():
+    assert decode_key("caf\udce9/%2E") == "caf\udce9/."
+
+
 def test_keys_are_distinct():
     assert len({encode_key(path) for path in PATHS}) == len(PATHS)
 

@@ -109,7 +109,7 @@ def test_refused_credentials_are_said(bucket, folder):
         start = time.monotonic()
         with pytest.raises(BadInput, match="refuses these credentials"):
             storage.is_file(folder / "z.txt")
-        assert time.monotonic() - start < 0.9  # at once: nothing is gained by trying again
+        assert time.monotonic() - start < stores.PATIENCE / 2  # nothing is gained by trying again
     finally:
         bucket.server.ask_for_credentials("inf")
 
@@ -125,13 +125,31 @@ def test_no_credentials_are_said(bucket, folder, monkeypatch):
 
 
 def test_a_dead_store_is_given_a_bounded_time(folder, monkeypatch):
+    monkeypatch.setattr(stores, "PATIENCE", 1.0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     stores.forget()
     start = time.monotonic()
     with pytest.raises(OSError) as caught:
         (folder / "z.txt").read_bytes()
     assert "does not work, after 1 s" in caught.value.strerror
-    assert 0.5 < time.monotonic() - start < 5
+    assert 0.5 < time.monotonic() - start < 20
+    start = time.monotonic()
+    with pytest.raises(OSError):  # known to be dead: one attempt
+        (folder / "z.txt").read_bytes()
+    assert time.monotonic() - start < 10
+
+
+def test_a_name_that_no_bucket_has_is_refused_at_once():
+    start = time.monotonic()
+    with pytest.raises(OSError):
+        Remote("s3://No such bucket!/x").read_bytes()
+    assert time.monotonic() - start < stores.PATIENCE / 2
+
+
+def test_the_environment_says_how_long(folder, monkeypatch):
+    monkeypatch.setenv("COCOS_STORE_PATIENCE", "soon")
+    with pytest.raises(UsageError, match="COCOS_STORE_PATIENCE=soon"):
+        folder.exists()
 
 
 def test_a_store_that_comes_back_is_waited_for(folder, monkeypatch):

@@ -33,7 +33,17 @@ def test_what_came_after_the_resumed_step_is_forgotten(run):
     assert list(read_history(run))[-1]["again"]
 
 
-@pytest.mark.parametrize("torn", ['{"event": "st', '{"step": 3}\n', "[1]\n", "\xff\x00\n"])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        '{"event": "st',
+        '{"step": 3}\n',
+        "[1]\n",
+        "\xff\x00\n",
+        "[" * 9999 + "\n",
+        '{"event": "step", "step": "x"}\n',
+    ],
+)
 def test_a_torn_line_costs_itself(run, torn):
     with open(run / LOG, "a", encoding="latin-1") as log:
         log.write(torn)

@@ -63,6 +63,13 @@ def test_settings_come_back(folder):
     assert folder.settings() == SETTINGS
 
 
+@pytest.mark.parametrize("text", ["", "settings = 1", "[" * 9999, "\xff"])
+def test_a_damaged_record_is_refused(folder, text):
+    (folder.path / "run.toml").write_text(text, encoding="latin-1")
+    with pytest.raises(CocosError, match="not a run record"):
+        folder.settings()
+
+
 def test_one_run_at_a_time(folder):
     other = OutputFolder(folder.path)
     with pytest.raises(CocosError, match="another process"):

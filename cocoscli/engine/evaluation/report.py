@@ -79,7 +79,7 @@ def read_report(folder: Path) -> Report:
         raise CocosError(
             f"{shown(path)}: no such file.", f"Run `cocos evaluate {shown(folder)}` first."
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CocosError(
             f"{shown(path)}: no report of `cocos evaluate` ({one_line(error)}).",
             "Evaluate that folder again.",

@@ -15,6 +15,7 @@ from cocoscli.data.images import is_image
 from cocoscli.data.inputs import open_shards
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.shards import is_shards
+from cocoscli.data.storage import is_url
 from cocoscli.data.walking import walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.device import resolve_precision
@@ -55,6 +56,10 @@ def find_subject(spec: str, asked: PairOptions, named: Named, device: torch.devi
     """By what a user gave: an output folder of `cocos translate`, a folder of images, or INPUTS
     that `asked` says how to translate. Raises CocosError and UsageError."""
     named.check()
+    if is_url(spec) and not is_shards(spec):
+        raise UsageError(
+            f"{spec}: results in a store, and only local ones are evaluated.", "Copy them here."
+        )
     folder = Path(spec)
     if (folder / RUN).is_file() and OutputFolder(folder).settings().get("command") != "prepare":
         return read_run(folder, named)

@@ -68,7 +68,7 @@ def read_key(folder: Path) -> Key:
             raise ValueError("its slots are not its runs")
         return Key(str(values["page"]), str(values["dataset"]), runs,
                    list(map(str, values["questions"])), slots)  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CocosError(
             f"{shown(path)}: no key of a page of `cocos rank` ({one_line(error)}).",
             "Give the folder that `cocos rank` wrote.",
@@ -84,7 +84,7 @@ def read_answers(path: Path, keys: Mapping[str, Key]) -> Answers:
             (int(each["task"]), str(each["question"]), list(map(int, each["order"])))
             for each in values["answers"]
         ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CocosError(
             f"{shown(path)}: no answers of a page of `cocos rank` ({one_line(error)}).",
             "Give the files that the page saves.",

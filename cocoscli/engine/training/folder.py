@@ -5,13 +5,13 @@ from __future__ import annotations
 import tomllib
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import tomli_w
 
 from cocoscli.data.wording import shown
 from cocoscli.engine.files import PRIVATE, TEMPORARY, storage_error, write_inside
-from cocoscli.engine.locks import take_lock
+from cocoscli.engine.locks import Lock, take_lock
 from cocoscli.engine.training.checkpoint import checkpoints, remove_temporaries
 from cocoscli.errors import CocosError
 from cocoscli.recipe import Recipe, difference
@@ -40,7 +40,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: IO[str] | None = None
+        self._lock: Lock | None = None
 
     def open(self, recipe: Recipe, seed: int, *, change_recipe: bool) -> Path | None:
         """Take the folder -> the checkpoint to go on from, None in a new one.

@@ -24,9 +24,10 @@ def read_history(run: Path) -> Iterator[Event]:
         for line in file:
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
-            if isinstance(event, dict) and "event" in event:
+            step = event.get("step", 0) if isinstance(event, dict) and "event" in event else None
+            if isinstance(step, int):
                 yield event
 
 
