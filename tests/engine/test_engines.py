@@ -159,6 +159,17 @@ def test_shards_are_filled_in_the_work_s_order(tmp_path):
     assert names["one"] == names["many"] and len(names["one"]) == 3
 
 
+def test_a_full_disk_ends_the_run_and_loses_nothing(small_disk, tmp_path):
+    out = small_disk / "out"
+    with pytest.raises(CocosError, match="No space left"):
+        list(begin(out, Squares(200), Engine(2, device="cpu")).rows())
+    texts = {path.name: path.read_text() for path in out.glob("*.txt")}
+    assert 0 < len(texts) < 200 and all(text == str(int(n[:3]) ** 2) for n, text in texts.items())
+    subprocess.run(["mount", "-o", "remount,size=3m", small_disk], check=True)
+    assert len(list(begin(out, Squares(200), Engine(2, device="cpu")).rows())) <= 200
+    assert len(list(out.glob("*.txt"))) == len(list(read_manifest(out))) == 200
+
+
 DRIVER = """
 import sys
 from pathlib import Path
