@@ -7,7 +7,9 @@ processes of one machine (`scatter`), so Ray itself tries nothing again.
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stdout
 from typing import Any
@@ -58,8 +60,9 @@ class RayCluster:
         self.ending.enter_context(redirect_stdout(sink))
         handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            _reach(address)
             self.ray.init(address=address, log_to_driver=False, logging_level="error")
-        except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
+        except Exception as error:  # of many kinds, and none is a fault of cocos
             raise CocosError(
                 f"--engine ray: no cluster at {address or 'RAY_ADDRESS'} ({one_line(error)}).",
                 "Give --engine ray:HOST:PORT as `ray start` prints it.",
@@ -106,6 +109,13 @@ class RayCluster:
     def close(self) -> None:
         self.ray.shutdown()
         self.ending.close()
+
+
+def _reach(address: str | None) -> None:
+    """OSError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    found = re.fullmatch(r"([^/]+):(\d+)", address or "")
+    if found:
+        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=10).close()
 
 
 def _ray() -> Any:

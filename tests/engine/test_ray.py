@@ -45,7 +45,7 @@ def begin(path: Path, work: Squares, cluster, memory: float = 0) -> Run:
     return open_run(work, path, settings={}, record={}, plan=plan)
 
 
-def test_a_node_that_dies_costs_nothing(cluster, tmp_path, capfd):
+def test_a_node_that_dies_costs_nothing(cluster, tmp_path, capsys):
     work = Squares(300, unreadable=(3,), seconds=0.02)
     keys, processes = [], set()
     for row in begin(tmp_path / "out", work, cluster).rows():
@@ -56,7 +56,7 @@ def test_a_node_that_dies_costs_nothing(cluster, tmp_path, capfd):
     assert keys == [f"{k:03d}" for k in range(300)] and len(processes) > 2
     texts = {path.name: path.read_text() for path in (tmp_path / "out").glob("*.txt")}
     assert texts == {f"{k:03d}.txt": str(k * k) for k in range(300) if k != 3}
-    assert capfd.readouterr().out == ""
+    assert capsys.readouterr().out == ""
     with pytest.raises(CocosError, match=r"nodes has what a task needs.*memory"):
         list(begin(tmp_path / "other", work, cluster, memory=1e15).rows())
 
