@@ -91,6 +91,11 @@ class PaperShared(nn.Module):
         self.blocks = nn.Sequential(*(ResidualBlock(c, c, "batch") for _ in range(4)))
         self.project = nn.Conv2d(c, c, 1)
 
+    def start_as_identity(self) -> None:
+        """Residual blocks that add nothing yet: what is learned first is domain S itself."""
+        for block in self.blocks:
+            nn.init.zeros_(block.norm_1.weight)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B,4n,h,w) in domain S -> (B,4n,h,w) to correlate."""
         return self.project(self.blocks(x))

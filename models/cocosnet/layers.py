@@ -259,9 +259,9 @@ class NonLocal(nn.Module):
 GAIN = 0.02
 """Xavier gain of start values, the release's."""
 PAPER_GAIN = 0.2
-"""The same where every convolution has spectral norm, in the paper form's generator and
-discriminator. The norm hides the weights' scale from what is computed, but not from Adam: at 0.02
-the first steps turn them so far that the generator's tanh saturates, and stays so."""
+"""The same where every convolution has spectral norm, as in the paper's form. The norm hides the
+weights' scale from what is computed, but not from Adam: at 0.02 a step turns them by a tenth of
+their length. Then the generator's tanh saturates and stays so, and matching hardly learns."""
 
 
 def initialise(module: nn.Module, gain: float = GAIN) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from cocosnet.config import MINIMUM, MULTIPLE, STRIDE, ConditionSchema, ModelConfig
 from cocosnet.correspondence import Correspondence, ExemplarBank, InputFeatures, Match
+from cocosnet.domain import PaperShared
 from cocosnet.flow import centres
 from cocosnet.generator import PaperGenerator, ReleasedGenerator
 from cocosnet.layers import GAIN, PAPER_GAIN, initialise
@@ -74,14 +75,14 @@ class CoCosNet(nn.Module):
         self.generator = generator(config, spectral)
 
     def initialise(self) -> CoCosNet:
-        """Start values for training (Xavier 0.02; the paper form's alpha starts at 1).
+        """Start values for training: Xavier, of `GAIN` or, in the paper's form, `PAPER_GAIN`.
 
-        The paper form's generator starts at `PAPER_GAIN`.
+        There the shared block's residual blocks start as identities, and alpha at 1.
         """
-        paper = isinstance(self.generator, PaperGenerator)
-        initialise(self.correspondence)
-        initialise(self.generator, PAPER_GAIN if paper else GAIN)
-        if paper:
+        initialise(self, PAPER_GAIN if self.config.form == "paper" else GAIN)
+        if isinstance(self.correspondence.shared, PaperShared):
+            self.correspondence.shared.start_as_identity()
+        if isinstance(self.generator, PaperGenerator):
             for i in range(len(self.generator.blocks)):
                 bias = self.generator.get_parameter(f"blocks.{i}.style.heads.bias")
                 bias.data[: len(bias) // 2] = 1.0

@@ -382,12 +382,24 @@ def test_widths_come_from_the_config():
     assert wide.generator.code.shape[1] == 2 * narrow.generator.code.shape[1] == 64
 
 
-def test_the_paper_forms_generator_starts_with_larger_weights():
+@pytest.mark.parametrize(
+    ("config", "gain"), [(PAPER, 0.2), (MIXED, 0.02)], ids=["paper", "released"]
+)
+def test_the_paper_form_starts_with_larger_weights(config, gain):
     """Of spectrally normalised weights, whose scale changes no output but Adam's first steps."""
-    model = CoCosNet(PAPER).initialise()
-    conv = "conv_1.parametrizations.weight.original"
-    generator = model.get_parameter(f"generator.blocks.0.{conv}")
-    shared = model.get_parameter(f"correspondence.shared.blocks.0.{conv}")
-    for weight, gain in ((generator, 0.2), (shared, 0.02)):
-        fans = 9 * sum(weight.shape[:2])
+    model = CoCosNet(config).initialise()
+    for part in ("generator.blocks.0.conv_1", "correspondence.input_adaptor.convs.3"):
+        weight = model.get_parameter(f"{part}.parametrizations.weight.original")
+        fans = weight[0, 0].numel() * sum(weight.shape[:2])
         assert float(weight.std()) == pytest.approx(gain * (2 / fans) ** 0.5, rel=0.1)
+
+
+def test_the_papers_shared_block_starts_as_one_convolution():
+    """Its residual blocks add nothing at first, and are trained all the same."""
+    model = CoCosNet(PAPER, spectral=False).initialise()
+    shared = model.correspondence.shared
+    x = torch.randn(2, 4 * PAPER.width, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(shared(x), shared.project(x))
+    with torch.enable_grad():
+        shared(x).square().sum().backward()
+    assert all(float(block.norm_1.weight.grad.abs().max()) > 0 for block in shared.blocks)
