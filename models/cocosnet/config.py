@@ -150,6 +150,8 @@ class LossConfig:
     """L1 of the discriminator's features of result and photo (the release's)."""
     mask: float = 0.0
     """Cross-entropy of the warped exemplar's mask (Appendix E)."""
+    mask_background: bool = False
+    """Whether plane 0 is a class like others to it; False: unknown (ADE20k's 0), and left out."""
     warp_self: float = 0.0
     """L1 of the warp and the photo for pseudo exemplars (the release's, for DeepFashion)."""
     points: float = 0.0

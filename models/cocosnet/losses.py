@@ -155,17 +155,22 @@ def discriminator_features(fake: Judgement, real: Judgement) -> Tensor:
 
 
 def mask(
-    warped: Tensor, labels: Tensor, exemplar_labels: Tensor, total: Total = one_process
+    warped: Tensor,
+    labels: Tensor,
+    exemplar_labels: Tensor,
+    total: Total = one_process,
+    *,
+    background: bool = False,
 ) -> Tensor:
     """Cross-entropy of the warped exemplar's mask (Appendix E), at 1/4.
 
     warped (B,K,h,w) is Eq. 4 of the exemplar's one-hot mask; labels and exemplar_labels (B,K,h,w)
-    are the one-hot masks of both. A mean over the pixels whose class is known (not plane 0) and in
-    the exemplar.
+    are the one-hot masks of both. A mean over the pixels whose class is in the exemplar and known:
+    not plane 0, unless that is a `background`.
     """
-    present = exemplar_labels.amax(dim=(2, 3), keepdim=True) > 0
-    known = torch.arange(labels.shape[1], device=labels.device).view(1, -1, 1, 1) > 0
-    chosen = single(labels) * (present & known)
+    counted = exemplar_labels.amax(dim=(2, 3), keepdim=True) > 0
+    counted[:, 0] &= background
+    chosen = single(labels) * counted
     return _share(-(chosen * (single(warped) + _LEAST).log()).sum(), chosen.sum(), total)
 
 

@@ -183,7 +183,9 @@ def _matching_terms(
     if config.mask and batch.exemplar_labels is not None:
         theirs = F.interpolate(batch.exemplar_labels, size=match.bank.side.grid, mode="nearest")
         ours = F.interpolate(batch.input, size=match.query.grid, mode="nearest")
-        terms["mask"] = losses.mask(match.warp(theirs), ours, theirs, total)
+        terms["mask"] = losses.mask(
+            match.warp(theirs), ours, theirs, total, background=config.mask_background
+        )
     if config.points and batch.points is not None:
         matches = [m for m in (match, passed.photo_match) if m is not None]
         each = [_points_term(m, batch.points, total) for m in matches]

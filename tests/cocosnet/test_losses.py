@@ -174,6 +174,8 @@ def test_mask_skips_unknown_and_classes_that_the_exemplar_lacks():
     warped = torch.cat([warped, torch.zeros(4, 1)], dim=1).t().view(1, 3, 1, 4)
     expected = -(math.log(0.5) + math.log(0.25)) / 2
     assert float(losses.mask(warped, labels, exemplar)) == pytest.approx(expected)
+    expected = -(math.log(0.9) + math.log(0.5) + math.log(0.25)) / 3
+    assert float(losses.mask(warped, labels, exemplar, background=True)) == pytest.approx(expected)
 
 
 def test_mask_without_a_valid_pixel_is_zero_and_of_nothing_warped_is_finite():

@@ -184,6 +184,18 @@ def test_without_true_masks_there_is_no_mask_term():
     assert set(terms) == COMMON - {"mask"}
 
 
+def test_background_counts_in_the_mask_term_where_it_is_a_class():
+    given = batch()
+    with torch.no_grad():
+        passed = TrainingPass(network(PAPER))(given)
+        losses = dataclasses.replace(PAPER_LOSSES, mask_background=True)
+        terms = training.generator_terms(losses, passed, given, judge(PAPER), features)
+        warped = passed.match.warp(F.interpolate(given.exemplar_labels, scale_factor=1 / 4))
+        ours = F.interpolate(given.input, scale_factor=1 / 4)
+        expected = (ours * -(warped + 1e-10).log()).sum() / ours.sum()
+    assert float(terms["mask"]) == pytest.approx(float(expected), rel=1e-3)
+
+
 @pytest.mark.parametrize("config", [PAPER, MIXED, PATCHED], ids=["paper", "mask_mix", "patches"])
 def test_terms_of_the_match_follow_from_its_matrix(config):
     """Eq. 4 and 12 dense, at 1/4: reg, mask, domain and warp_self."""
