@@ -93,8 +93,8 @@ class PaperShared(nn.Module):
 
     def start_as_identity(self) -> None:
         """Residual blocks that add nothing yet: what is learned first is domain S itself."""
-        for block in self.blocks:
-            nn.init.zeros_(block.norm_1.weight)
+        for i in range(len(self.blocks)):
+            nn.init.zeros_(self.get_parameter(f"blocks.{i}.norm_1.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,4n,h,w) in domain S -> (B,4n,h,w) to correlate."""
