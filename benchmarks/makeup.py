@@ -314,7 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=Path)
-    parser.add_argument("--via", choices=("photo", "condition", "both"), default="both")
+    parser.add_argument("--via", choices=("photo", "condition", "both"), default="photo")
     parser.add_argument("--targets", type=int, help="of the people, the first so many")
     args = parser.parse_args()
     weights = args.weights or bundled_weights("edges", 1)

@@ -94,8 +94,8 @@ def makeup(
         str,
         choice(
             "--via", metavar="auto|photo|condition|both",
-            help="What targets are matched by: themselves, their edges, or both together. auto: "
-            "both, where the weights take edges.",
+            help="What targets are matched by: themselves, their edges (where the weights take "
+            "edges), or both together. auto: themselves.",
         ),
     ] = "auto",
     faces: Annotated[

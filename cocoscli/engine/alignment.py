@@ -21,9 +21,11 @@ from cocoscli.data.windows import SIDE, Window
 from cocoscli.engine.network import Network
 
 SEEN = 128
-"""Pixels of a side of what networks see, whole windows and close-ups. A close-up shows a face about
-as large as weights trained at 256 px have seen it, in a fourth of the time."""
-WHOLE = np.array([[SIDE / SEEN, 0, (SIDE / SEEN - 1) / 2], [0, SIDE / SEEN, (SIDE / SEEN - 1) / 2]])
+"""Pixels of a side of close-ups as networks see them: a face about as large as weights trained at
+256 px have seen it, in a fourth of the time."""
+FAR = 96
+"""The same of whole windows, where a face is only found."""
+WHOLE = np.array([[SIDE / FAR, 0, (SIDE / FAR - 1) / 2], [0, SIDE / FAR, (SIDE / FAR - 1) / 2]])
 """xy in pixels of the whole window at that size -> of the window."""
 
 
@@ -42,7 +44,7 @@ class Look:
     """Pixels that matches may lie off the smooth map before they are doubted."""
 
 
-FIRST = Look(reach=12, spread=1.2, tolerance=24)
+FIRST = Look(reach=9, spread=1.2, tolerance=18)
 CLOSE = Look(reach=6, spread=1.2, tolerance=12)
 CLOSE_LOOKS = 2
 """With one, makeup lies clearly worse; with more, no better."""
@@ -112,7 +114,7 @@ class Aligner:
         middle = np.array([left + right, top + bottom]) / 2
         view = np.array([[scale, 0, 0], [0, scale, 0]])
         view[:, 2] = middle - scale * (SEEN - 1) / 2
-        far, near = self.whole(window, SEEN), window.look(affine(view, pixels(SEEN)))
+        far, near = self.whole(window, FAR), window.look(affine(view, pixels(SEEN)))
         return Anchor(view, self._features([far], source=True), self._features([near], source=True))
 
     def align(self, anchor: Anchor, windows: Sequence[Window]) -> list[Placement]:
@@ -134,7 +136,7 @@ class Aligner:
 
     def _coarse(self, anchor: Anchor, windows: Sequence[Window]) -> list[np.ndarray]:
         """The map (h,w,2) of the close-up's cells to each target, from whole windows."""
-        views = [self.whole(window, SEEN) for window in windows]
+        views = [self.whole(window, FAR) for window in windows]
         found = register(anchor.far, self._features(views), FIRST.reach, FIRST.spread)
         places = affine(inverse(WHOLE), affine(anchor.view, cells(anchor.grid)))
         return [

@@ -39,7 +39,7 @@ class Applying(Rendering):
     draws: bool = False
     blend: str = "multiply"
     strength: float = 1.0
-    via: str = "both"
+    via: str = "photo"
     """One of `VIA` of `alignment`."""
 
 

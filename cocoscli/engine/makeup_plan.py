@@ -57,7 +57,7 @@ class MakeupPlan(RunPlan[MakeupReader]):
     """And the sources, the way that targets are matched by, and targets that are left out."""
 
     sources: list[Source] = field(default_factory=list)
-    via: str = "both"
+    via: str = "photo"
     left_out: list[Path] = field(default_factory=list)
 
 
@@ -181,7 +181,7 @@ def _via(options: MakeupOptions, weights: Weights) -> str:
             "Give weights that mix none in (`cocos weights info` tells).",
         )
     if options.via == "auto":
-        return "both" if edges else "photo"
+        return "photo"
     if options.via != "photo" and not edges:
         raise UsageError(
             f"--via {options.via} takes targets' edges, and the weights {model.condition.kind}.",
