@@ -13,7 +13,7 @@ from cocosnet import flow, matching
 from cocosnet.config import STRIDE, ModelConfig
 from cocosnet.descriptors import Side, describe
 from cocosnet.domain import PaperAdaptor, PaperShared, ReleasedAdaptor, ReleasedShared
-from cocosnet.layers import Spade, add_spectral_norm
+from cocosnet.layers import Spade, add_spectral_norm, as_weights
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class Correspondence(nn.Module):
 
     def adapt_input(self, x: Tensor) -> Tensor:
         """Eq. 1: condition maps (B,K,H,W) -> domain S (B,4n,H/4,W/4)."""
-        return self.input_adaptor(x)
+        return self.input_adaptor(as_weights(self, x))
 
     def adapt_exemplar(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         """Eq. 2: photos (B,3,H,W), -1..1 -> domain S (B,4n,H/4,W/4).
@@ -194,7 +194,7 @@ class Correspondence(nn.Module):
             if condition is None:
                 condition = y.new_zeros(len(y), self.config.channels, *y.shape[-2:])
             y = torch.cat([y, condition.to(y.dtype)], dim=1)
-        return self.exemplar_adaptor(y)
+        return self.exemplar_adaptor(as_weights(self, y))
 
     def encode_input(self, x: Tensor) -> InputFeatures:
         features = self.shared.input_features(self.adapt_input(x), x)

@@ -7,7 +7,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cocosnet.config import ModelConfig
-from cocosnet.layers import Blocks, ResidualBlock, SpadeBlock, leaky, reflect_conv, single
+from cocosnet.layers import (
+    Blocks,
+    Conv2d,
+    ResidualBlock,
+    SpadeBlock,
+    instance_norm,
+    leaky,
+    reflect_conv,
+    single,
+)
 
 
 def channel_normalise(x: Tensor, *, centre: bool, eps: float) -> Tensor:
@@ -28,7 +37,7 @@ def _stem(fin: int, width: int, kernel: int) -> nn.ModuleList:
     convs = nn.ModuleList()
     for multiple, stride in plan:
         k = kernel if stride == 2 else 3
-        convs.append(nn.Conv2d(fin, multiple * width, k, stride, padding=1, bias=False))
+        convs.append(Conv2d(fin, multiple * width, k, stride, padding=1, bias=False))
         fin = multiple * width
     return convs
 
@@ -47,7 +56,7 @@ class PaperAdaptor(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """(B,fin,H,W) -> (B,4n,H/4,W/4), before normalisation."""
         for conv in self.convs:
-            x = leaky(F.instance_norm(conv(x)))
+            x = leaky(instance_norm(conv(x)))
         for block in self.blocks:
             x = self.blocks.run(block, x)
         return x
@@ -72,7 +81,7 @@ class ReleasedAdaptor(nn.Module):
         """(B,fin,H,W) -> (B,4n,H/4,W/4), before normalisation."""
         raw = x
         for i, conv in enumerate(self.convs):
-            x = F.instance_norm(conv(x if i == 0 else leaky(x)))
+            x = instance_norm(conv(x if i == 0 else leaky(x)))
         for block in self.blocks:
             x = self.blocks.run(block, x, raw)
         return x
@@ -124,8 +133,8 @@ class _SharedResidual(nn.Module):
         self.prelu = nn.PReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.prelu(F.instance_norm(self.conv1(x)))
-        return self.prelu(F.instance_norm(self.conv2(y)) + x)
+        y = self.prelu(instance_norm(self.conv1(x)))
+        return self.prelu(instance_norm(self.conv2(y)) + x)
 
 
 class ReleasedShared(nn.Module):

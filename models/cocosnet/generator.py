@@ -9,10 +9,12 @@ from torch.nn import functional as F
 from cocosnet.config import MULTIPLE, ModelConfig
 from cocosnet.layers import (
     Blocks,
+    Conv2d,
     NonLocal,
     Spade,
     SpadeBlock,
     add_spectral_norm,
+    as_weights,
     generator_norm,
     leaky,
     reflect_conv,
@@ -34,8 +36,8 @@ class StyleEncoder(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.trunk = nn.Conv2d(3, hidden, 3, padding=1)
-        self.heads = nn.Conv2d(hidden, 2 * channels, 3, padding=1)
+        self.trunk = Conv2d(3, hidden, 3, padding=1)
+        self.heads = Conv2d(hidden, 2 * channels, 3, padding=1)
 
     def forward(self, warped: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
         """warped (B,3,any,any), a block's (H,W) -> alpha, beta (B,c_i,H,W)."""
@@ -88,7 +90,7 @@ class PaperGenerator(_Generator):
         super().__init__()
         n = config.width
         self.code = nn.Parameter(torch.randn(1, 16 * n, 8, 8))
-        self.start = nn.Conv2d(16 * n, 16 * n, 3, padding=1)
+        self.start = Conv2d(16 * n, 16 * n, 3, padding=1)
         fins = (16, *WIDTHS[:-1])
         self.blocks = Blocks(
             PaperBlock(a * n, b * n, config) for a, b in zip(fins, WIDTHS, strict=True)
@@ -100,6 +102,7 @@ class PaperGenerator(_Generator):
 
     def forward(self, warped: Tensor, x: Tensor) -> Tensor:
         """Eq. 7. warped (B,3,H/4,W/4); of the condition x (B,K,H,W) only its size is used."""
+        warped = as_weights(self, warped)
         size = (x.shape[-2] // MULTIPLE, x.shape[-1] // MULTIPLE)
         code = F.interpolate(self.code, size=size, mode="bilinear", align_corners=False)
         return self.grow(self.start(code.expand(len(warped), -1, -1, -1)), warped)
@@ -111,7 +114,7 @@ class ReleasedGenerator(_Generator):
     def __init__(self, config: ModelConfig, spectral: bool = True) -> None:
         super().__init__()
         n, condition = config.width, 3 + config.channels
-        self.start = nn.Conv2d(condition, 16 * n, 3, padding=1)
+        self.start = Conv2d(condition, 16 * n, 3, padding=1)
         fins = (16, *WIDTHS[:-1])
         self.blocks = Blocks(
             SpadeBlock(a * n, b * n, condition, config.hidden, config.norm)
@@ -125,7 +128,7 @@ class ReleasedGenerator(_Generator):
 
     def forward(self, warped: Tensor, x: Tensor) -> Tensor:
         """warped (B,3,H,W) and the condition x (B,K,H,W) -> (B,3,H,W), -1..1."""
-        condition = torch.cat([warped, x.to(warped.dtype)], dim=1)
+        condition = torch.cat([as_weights(self, warped), as_weights(self, x)], dim=1)
         size = (x.shape[-2] // MULTIPLE, x.shape[-1] // MULTIPLE)
         start = F.interpolate(condition, size=size, mode="nearest")
         return self.grow(self.start(start), condition)

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
+from cocosnet import winograd
+
 BLOCK_ELEMENTS = 2**21
 """Entries of a matrix over pairs of positions that are held at once on a CPU (8 MB in fp32)."""
 ACCELERATED = 2**26
@@ -43,6 +45,11 @@ def single(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def as_weights(module: nn.Module, x: Tensor) -> Tensor:
+    """x in the precision of a module's weights."""
+    return x.to(next(module.parameters()).dtype)
+
+
 def recomputed(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """function(*inputs), which draws no random numbers, is computed again for its gradient.
 
@@ -62,15 +69,54 @@ ROUNDING = 1e-6
 """Relative length below which what is left of a centred vector is rounding."""
 SLOPE = 0.2
 """Slope of every LeakyReLU."""
+LEAST_CHANNELS = {torch.float32: (64, 64), torch.bfloat16: (128, 256)}
+"""Inputs and outputs of a convolution from which on `winograd` is faster."""
+LEAST_SIDE = 32
+"""The same of a map's height and width."""
 
 
-def reflect_conv(fin: int, fout: int, *, bias: bool = True) -> nn.Conv2d:
+class Conv2d(nn.Conv2d):
+    """torch's convolution; large ones go by `winograd` on a CPU in inference, which is faster."""
+
+    _kept: tuple[Tensor, int, Tensor] | None = None
+    """A weight, its version, and what `winograd` makes of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self._is_large(x):
+            return super().forward(x)
+        mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+        return winograd.convolve(F.pad(x, (1, 1, 1, 1), mode), self._transformed(), self.bias)
+
+    def _is_large(self, x: Tensor) -> bool:
+        """Whether to compute it by `winograd`."""
+        least = LEAST_CHANNELS.get(x.dtype)
+        return (
+            least is not None and self.in_channels >= least[0] and self.out_channels >= least[1]
+            and self.kernel_size == (3, 3) and self.stride == self.padding == (1, 1)
+            and min(x.shape[-2:]) >= LEAST_SIDE
+            and not any(side % winograd.TILE for side in x.shape[-2:])
+            and x.device.type == "cpu"
+            and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+            and not (torch.compiler.is_compiling() or parametrize.is_parametrized(self))
+            and not self.weight.is_inference()
+        )  # fmt: skip
+
+    def _transformed(self) -> Tensor:
+        weight = self.weight.detach()
+        if self._kept is None or not (
+            weight.data_ptr() == self._kept[0].data_ptr() and weight._version == self._kept[1]
+        ):
+            self._kept = weight, weight._version, winograd.transformed(weight)
+        return self._kept[2]
+
+
+def reflect_conv(fin: int, fout: int, *, bias: bool = True) -> Conv2d:
     """3x3 convolution that keeps the size by reflection padding."""
-    return nn.Conv2d(fin, fout, 3, padding=1, padding_mode="reflect", bias=bias)
+    return Conv2d(fin, fout, 3, padding=1, padding_mode="reflect", bias=bias)
 
 
-def leaky(x: Tensor) -> Tensor:
-    return F.leaky_relu(x, SLOPE)
+def leaky(x: Tensor, *, inplace: bool = False) -> Tensor:
+    return F.leaky_relu(x, SLOPE, inplace)
 
 
 def add_spectral_norm(module: nn.Module, skip: tuple[type[nn.Module], ...] = ()) -> None:
@@ -95,6 +141,21 @@ def fold_spectral_norm(module: nn.Module) -> None:
             parametrize.remove_parametrizations(child, "weight", leave_parametrized=True)
 
 
+def instance_norm(x: Tensor) -> Tensor:
+    """Each channel of each sample (B,C,H,W) at mean 0 and variance 1 over its positions.
+
+    By groups of one channel, for which CPUs have a fast kernel. It sums squares: centred before.
+    """
+    return F.group_norm(x - x.mean(dim=(2, 3), keepdim=True), x.shape[1])
+
+
+class InstanceNorm(nn.Module):
+    """`instance_norm` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return instance_norm(x)
+
+
 class PositionNorm(nn.Module):
     """Eq. 5's normalisation: statistics over channels at each position.
 
@@ -102,9 +163,12 @@ class PositionNorm(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        whole = single(x)
-        variance, mean = torch.var_mean(whole, dim=1, keepdim=True)
-        return ((whole - mean) * torch.rsqrt(variance + 1e-5)).to(x.dtype)
+        channels = x.shape[1]
+        share = (channels - 1) / channels  # of the biased variance in the unbiased one
+        whole = x if x.device.type == "cpu" else single(x)  # a CPU's kernel sums halves in fp32
+        scale = torch.full((channels,), share**0.5, device=x.device, dtype=single(x[:0]).dtype)
+        normed = F.layer_norm(whole.permute(0, 2, 3, 1), (channels,), scale, eps=1e-5 * share)
+        return normed.permute(0, 3, 1, 2).to(x.dtype)
 
 
 def generator_norm(kind: str, channels: int) -> nn.Module:
@@ -127,8 +191,10 @@ class Spade(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B,C,H,W), condition (B,K,any,any) -> (B,C,H,W)."""
         condition = F.interpolate(condition, size=x.shape[-2:], mode="nearest")
-        gamma, beta = self.heads(F.relu(self.trunk(condition))).chunk(2, dim=1)
-        return self.norm(x) * (1 + gamma) + beta
+        hidden = F.relu(self.trunk(condition), inplace=True)
+        gamma, beta = self.heads(hidden).chunk(2, dim=1)
+        normed = self.norm(x)
+        return torch.addcmul(normed, normed, gamma).add_(beta)
 
 
 class SpadeBlock(nn.Module):
@@ -149,8 +215,8 @@ class SpadeBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """x (B,fin,H,W), condition (B,K,any,any) -> (B,fout,H,W)."""
-        y = self.conv_0(leaky(self.norm_0(x, condition)))
-        y = self.conv_1(leaky(self.norm_1(y, condition)))
+        y = self.conv_0(leaky(self.norm_0(x, condition), inplace=True))
+        y = self.conv_1(leaky(self.norm_1(y, condition), inplace=True))
         return y + (self.shortcut(self.norm_s(x, condition)) if hasattr(self, "shortcut") else x)
 
 
@@ -164,8 +230,9 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv_0 = reflect_conv(fin, fout)
         self.conv_1 = reflect_conv(fout, fout)
-        make = nn.InstanceNorm2d if norm == "instance" else nn.BatchNorm2d
-        self.norm_0, self.norm_1 = make(fout), make(fout)
+        instance = norm == "instance"
+        self.norm_0 = InstanceNorm() if instance else nn.BatchNorm2d(fout)
+        self.norm_1 = InstanceNorm() if instance else nn.BatchNorm2d(fout)
         self.shortcut = nn.Conv2d(fin, fout, 1, bias=False) if fin != fout else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -217,7 +284,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: int | None = None) -
     """
     rows = rows or rows_at_once(key.shape[2] * len(key), key.device)
     with full_precision(query):
-        inputs = key.float(), value.float()
+        inputs = key.float(), value
         strips = query.float().split(rows, dim=1)
         if torch.is_grad_enabled():
             many = len(strips) > 1
@@ -233,7 +300,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, rows: int | None = None) -
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return torch.softmax(query @ key, dim=-1) @ value
+    return torch.softmax(query @ key, dim=-1).to(value.dtype) @ value
 
 
 class NonLocal(nn.Module):

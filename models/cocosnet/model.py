@@ -168,7 +168,7 @@ class CoCosNet(nn.Module):
         match of one input against many exemplars (`input` is then repeated).
         """
         warped = match.colours if self.config.form == "paper" else match.warped
-        image = self.generator(warped.to(input.dtype), input.expand(len(match.colours), -1, -1, -1))
+        image = self.generator(warped, input.expand(len(match.colours), -1, -1, -1))
         return Output(image=image, warped=match.warped, match=match)
 
     def forward(
