@@ -8,27 +8,40 @@ results as `CoCosNet`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import cocosnet
 import torch
-from cocosnet import layers, matching
+from cocosnet import domain, layers, matching
 from cocosnet.descriptors import correlation
 from torch import Tensor
 from torch.nn import functional as F
 
 
+def position_norm(self: layers.PositionNorm, x: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(x, dim=1, keepdim=True)
+    return (x - mean) * torch.rsqrt(variance + 1e-5)
+
+
 @contextmanager
-def dense_attention() -> Iterator[None]:
-    """The non-local block with its whole matrix at once."""
-    streamed = layers.attend
-    layers.attend = partial(streamed, rows=2**31)  # type: ignore[assignment]
-    try:
+def plain_layers() -> Iterator[None]:
+    """The layers as they are written down: the non-local block's matrix whole, no convolution by
+    `winograd`, norms step by step."""
+    changes: list[tuple[Any, str, Any]] = [
+        (layers, "attend", partial(layers.attend, rows=2**31)),
+        (layers, "LEAST_CHANNELS", {}),
+        (layers, "instance_norm", F.instance_norm),
+        (domain, "instance_norm", F.instance_norm),
+        (layers.PositionNorm, "forward", position_norm),
+    ]
+    with ExitStack() as stack:
+        for where, name, value in changes:
+            stack.enter_context(patch.object(where, name, value))
         yield
-    finally:
-        layers.attend = streamed
 
 
 class ReferencePath:
@@ -40,6 +53,10 @@ class ReferencePath:
     @torch.inference_mode()
     def translate(self, x: Tensor, y: Tensor, condition: Tensor) -> Tensor:
         """One input (1,K,H,W), one exemplar (1,3,H,W) and its condition -> (1,3,H,W)."""
+        with plain_layers():
+            return self._translate(x, y, condition)
+
+    def _translate(self, x: Tensor, y: Tensor, condition: Tensor) -> Tensor:
         corr, config = self.model.correspondence, self.model.config
         theta = corr.shared.input_features(corr.adapt_input(x), x)
         phi = corr.shared.exemplar_features(corr.adapt_exemplar(y, condition), condition)
@@ -50,5 +67,4 @@ class ReferencePath:
         warped = (weights @ colours).transpose(1, 2).unflatten(2, grid)
         if config.form == "released":
             warped = F.interpolate(warped, scale_factor=4, mode="bilinear", align_corners=False)
-        with dense_attention():
-            return self.model.generator(warped, x)
+        return self.model.generator(warped, x)

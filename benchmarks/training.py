@@ -27,7 +27,7 @@ from cocosnet import layers, matching
 from cocosnet.descriptors import correlation
 from cocosnet.features import random_features
 from cocosnet.training import Batch, Pass, discriminator_terms, generator_terms, weighted
-from reference import dense_attention
+from reference import plain_layers
 from run import cpu_name, own_peak, print_report
 from torch import Tensor
 from torch.nn import functional as F
@@ -86,7 +86,7 @@ class ReferenceTrainer(Trainer):
 
     def advance(self, parts: Any, epoch: float) -> dict[str, float]:
         batch = self.batch(parts[0], epoch)
-        with dense_attention():
+        with plain_layers():
             terms = self._generator_terms(batch)
             self._learn("generator", terms)
             with torch.no_grad():

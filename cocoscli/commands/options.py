@@ -129,8 +129,12 @@ Device = Annotated[
     str, choice("--device", metavar="auto|cpu|cuda[:N]|mps", help="Where networks run.")
 ]
 Precision = Annotated[
-    str, choice("--precision", metavar="auto|fp32|bf16|fp16", help="auto is fp32.")
-]
+    str,
+    choice(
+        "--precision", metavar="auto|fp32|bf16|fp16",
+        help="auto is bf16 where the device computes it natively, else fp32.",
+    ),
+]  # fmt: skip
 BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", metavar="N", min=1, show_default="by size and device",

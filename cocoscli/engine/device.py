@@ -9,6 +9,10 @@ import torch
 from cocoscli.errors import UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+NARROW = 16
+"""Networks of less width stay in fp32: they gain nothing, and norms over a few channels magnify
+what is rounded."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -33,21 +37,40 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def resolve_precision(name: str, device: torch.device) -> str:
-    """`auto` is fp32: the released code's numbers. Raises UsageError for what cannot run."""
+def check_precision(name: str, device: torch.device) -> None:
+    """Raises UsageError for what cannot run."""
     if name not in PRECISIONS:
         raise UsageError(f"--precision {name}: expected one of {', '.join(PRECISIONS)}.")
     if name == "fp16" and device.type == "cpu":
         raise UsageError("--precision fp16: not on a CPU.", "Give --precision bf16 or fp32.")
-    return "fp32" if name == "auto" else name
+
+
+def resolve_precision(name: str, device: torch.device, width: int) -> str:
+    """`auto` is bf16 where the device computes it natively and a network of `width` gains by it.
+
+    Raises UsageError for what cannot run.
+    """
+    check_precision(name, device)
+    if name == "auto":
+        return "bf16" if width >= NARROW and has_bf16(device) else "fp32"
+    return name
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 itself: AVX-512 BF16 or AMX, or CUDA from Ampere on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
-    """The region in which networks run in this precision; matching stays in fp32."""
+    """The region in which networks are trained in this precision; matching stays in fp32."""
     if precision == "fp32":
         return nullcontext()
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return torch.autocast(device.type, dtype=dtype)
+    return torch.autocast(device.type, dtype=DTYPES[precision])
 
 
 def default_batch_size(device: torch.device, width: int, height: int) -> int:

@@ -10,7 +10,7 @@ from cocoscli.data.colors import read_color_table
 from cocoscli.data.edits import FROM_PHOTO, condition_suffixes
 from cocoscli.data.layouts import LAYOUTS
 from cocoscli.data.reading import ConditionReader
-from cocoscli.engine.device import resolve_device, resolve_precision
+from cocoscli.engine.device import check_precision, resolve_device, resolve_precision
 from cocoscli.engine.edit_items import EditReader, find_edits
 from cocoscli.engine.items import matching_layout, parse_size
 from cocoscli.engine.models import load_weights
@@ -43,7 +43,7 @@ class EditOptions:
 def plan_edits(options: EditOptions) -> EditPlan:
     """Resolve options, cheap checks first. Raises CocosError and UsageError."""
     device = resolve_device(options.device)
-    precision = resolve_precision(options.precision, device)
+    check_precision(options.precision, device)
     if options.border is not None and not options.keep:
         raise UsageError("--border without --keep: nothing is blended.", "Add --keep.")
     if options.size is not None:
@@ -51,6 +51,7 @@ def plan_edits(options: EditOptions) -> EditPlan:
     _check_places(options)
     weights = load_weights(options.weights, device)
     model, kind = weights.model, weights.model.condition.kind
+    precision = resolve_precision(options.precision, device, model.config.width)
     condition_suffixes(kind)
     if options.mask is None and kind != FROM_PHOTO:
         raise UsageError(

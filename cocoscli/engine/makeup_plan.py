@@ -20,7 +20,7 @@ from cocoscli.data.portraits import FACES
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.wording import shown
 from cocoscli.engine.alignment import VIA, Aligner
-from cocoscli.engine.device import resolve_device, resolve_precision
+from cocoscli.engine.device import check_precision, resolve_device, resolve_precision
 from cocoscli.engine.makeup_items import MakeupReader
 from cocoscli.engine.makeup_parts import PartFinder
 from cocoscli.engine.makeup_sources import Source, SourceFiles, read_source
@@ -64,7 +64,7 @@ class MakeupPlan(RunPlan[MakeupReader]):
 def plan_makeup(options: MakeupOptions) -> MakeupPlan:
     """Resolve options, cheap checks first. Raises CocosError and UsageError."""
     device = resolve_device(options.device)
-    precision = resolve_precision(options.precision, device)
+    check_precision(options.precision, device)
     for flag, value, known in (
         ("--blend", options.blend, BLENDS), ("--via", options.via, VIA),
         ("--faces", options.faces, FACES),
@@ -84,6 +84,7 @@ def plan_makeup(options: MakeupOptions) -> MakeupPlan:
     if options.via == "auto":
         defaults.append(("via", via, "--via"))
     model = weights.model
+    precision = resolve_precision(options.precision, device, model.config.width)
     size = (model.condition.size,) * 2
     conditions = ConditionReader(LAYOUTS["edges"], model.config.channels)
     computing = Computing(device=device, precision=precision)

@@ -17,7 +17,7 @@ from cocoscli.data.images import Size
 from cocoscli.data.planes import expand
 from cocoscli.data.reading import ConditionReader
 from cocoscli.engine.batch import Reader, Work
-from cocoscli.engine.device import autocast
+from cocoscli.engine.device import DTYPES
 from cocoscli.engine.items import ExemplarImage
 from cocoscli.engine.memory import available_bytes, computed_at_once, estimate_bytes
 from cocoscli.engine.tensors import photo_tensor
@@ -60,13 +60,16 @@ def input_shapes(item: Seen) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class Network:
-    """A model, the conditions that it takes, and how it runs."""
+    """A model, which is brought to the precision it runs in, and the conditions that it takes."""
 
     model: cocosnet.CoCosNet
     conditions: ConditionReader
     computing: Computing
     varied: bool
     """Whether inputs keep their own sizes, so that none was checked before the run."""
+
+    def __post_init__(self) -> None:
+        self.model.to_precision(DTYPES[self.computing.precision])
 
     def check_room(self, size: Size, batch: int) -> None:
         """MemoryError where the free memory cannot hold `batch` images of a size of their own.
@@ -81,7 +84,7 @@ class Network:
     @contextmanager
     def running(self) -> Iterator[None]:
         """The region in which the model computes."""
-        with torch.inference_mode(), autocast(self.computing.precision, self.computing.device):
+        with torch.inference_mode():
             yield
 
     def planes(self, arrays: Sequence[np.ndarray]) -> Tensor:

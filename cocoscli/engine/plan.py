@@ -34,7 +34,12 @@ from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import Label, mask_name, write_scenes
 from cocoscli.data.shards import is_shards, read_index
 from cocoscli.data.storage import absolute, exists, is_file, is_folder, place
-from cocoscli.engine.device import default_batch_size, resolve_device, resolve_precision
+from cocoscli.engine.device import (
+    check_precision,
+    default_batch_size,
+    resolve_device,
+    resolve_precision,
+)
 from cocoscli.engine.files import storage_error
 from cocoscli.engine.items import (
     Exemplars,
@@ -140,7 +145,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         raise UsageError("--exemplar is empty.", "Give a photo or a folder of photos.")
     defaults: list[tuple[str, str, str]] = []
     device = resolve_device(options.device)
-    precision = resolve_precision(options.precision, device)
+    check_precision(options.precision, device)
     if options.size is not None:
         parse_size(options.size)
     layout_name = options.layout
@@ -152,6 +157,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         find_exemplars(options.exemplar, LAYOUTS["edges"])  # says so before weights are read
     weights = find_weights(options, device, defaults)
     model = weights.model
+    precision = resolve_precision(options.precision, device, model.config.width)
     kind = model.condition.kind
     layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
     if options.inputs and is_folder(place(options.inputs)) and not is_shards(options.inputs):

@@ -80,7 +80,7 @@ class _Generator(nn.Module):
             if i == ATTENTION_BEFORE:
                 x = self.attention(x)
             x = self.blocks.run(block, x, condition)
-        return torch.tanh(self.out(leaky(x)))
+        return torch.tanh(self.out(as_weights(self.out, leaky(x))))
 
 
 class PaperGenerator(_Generator):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from cocosnet.config import MINIMUM, MULTIPLE, STRIDE, ConditionSchema, ModelConfig
@@ -86,6 +87,18 @@ class CoCosNet(nn.Module):
             for i in range(len(self.generator.blocks)):
                 bias = self.generator.get_parameter(f"blocks.{i}.style.heads.bias")
                 bias.data[: len(bias) // 2] = 1.0
+        return self
+
+    def to_precision(self, dtype: torch.dtype) -> CoCosNet:
+        """Bring the weights to a precision, for inference; matching is in fp32 all the same.
+
+        So stay batch norms, whose few numbers scale whole planes, and the convolution that draws.
+        """
+        self.to(dtype)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.float()
+        self.generator.out.float()
         return self
 
     def encode_input(self, input: Tensor) -> InputFeatures:

@@ -176,7 +176,7 @@ def load(
         }
     model.load_state_dict(tensors, assign=True)
     model.provenance = header.provenance
-    return model.eval()
+    return (model if dtype is None else model.to_precision(dtype)).eval()
 
 
 def build(

@@ -130,7 +130,7 @@ def _drawn_from_samples(
     settings = {
         "inputs": spec, "exemplar": "", "pairs": OWN, "size": text,
         "layout": asked.layout or matching_layout(kind, LAYOUTS),
-        "precision": resolve_precision(asked.precision, device),
+        "precision": resolve_precision(asked.precision, device, model.config.width),
         "weights": weights.sha256 or weights.name,
         **match_setting(asked.match_size),
     }  # fmt: skip

@@ -22,7 +22,7 @@ from cocoscli.data.shards import (
 )
 from cocoscli.data.storage import is_folder, place
 from cocoscli.data.training import SampleReader
-from cocoscli.engine.device import resolve_device, resolve_precision
+from cocoscli.engine.device import check_precision, resolve_device, resolve_precision
 from cocoscli.engine.features import LossFeatures, loss_features
 from cocoscli.engine.models import RUNS, bundled_weights, load_for_training, numbered_runs
 from cocoscli.engine.plan import SHARDS
@@ -131,7 +131,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     """Resolve options, cheap checks first. Raises CocosError and UsageError."""
     defaults: list[tuple[str, str, str]] = []
     device = resolve_device(options.device)
-    precision = resolve_precision(options.precision, device)
+    check_precision(options.precision, device)
     data = options.data or _default_data(defaults)
     index = _index_of(data)
     kind, channels = str(index.values["kind"]), index.values.get("channels")
@@ -141,6 +141,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     training = find_shards(data, "train")
     shards = ShardList(training)
     held_out = _held_out(options, data, index, training)
+    precision = resolve_precision(options.precision, device, recipe.model.width)
     machine = Machine(
         device=device, precision=precision, parts=options.accumulate, recompute=options.recompute,
         compiled=options.compiled, seed=options.seed, processes=processes,
