@@ -403,3 +403,18 @@ def test_the_papers_shared_block_starts_as_one_convolution():
     with torch.enable_grad():
         shared(x).square().sum().backward()
     assert all(float(block.norm_1.weight.grad.abs().max()) > 0 for block in shared.blocks)
+
+
+@pytest.mark.parametrize("config", [PAPER, MIXED], ids=["paper", "released"])
+def test_a_network_in_bf16_takes_and_gives_single(config):
+    model = network(config).eval()
+    x, y, condition = masks(), photos(), masks(seed=1)
+    with torch.inference_mode():
+        single = model(x, y, condition)
+        half = model.to_precision(torch.bfloat16)(x, y, condition)
+    assert {p.dtype for p in model.correspondence.input_adaptor.parameters()} == {torch.bfloat16}
+    assert model.generator.out.weight.dtype == torch.float32
+    assert all(m.weight.dtype == torch.float32
+               for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d))  # fmt: skip
+    assert half.image.dtype == half.warped.dtype == torch.float32
+    assert 0 < float((half.image - single.image).abs().mean()) < 0.1
