@@ -81,6 +81,7 @@ def correspond(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
+    compiled: o.Compile = False,
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
@@ -124,7 +125,8 @@ def correspond(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
             exemplar_condition=exemplar_condition, colors=colors, size=size,
             ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
-            device=device, precision=precision, batch_size=batch_size, dry_run=dry_run, draws=False,
+            device=device, precision=precision, compiled=compiled,
+            batch_size=batch_size, dry_run=dry_run, draws=False,
             via=via, input_condition=input_condition,
         )
     )  # fmt: skip
@@ -133,7 +135,8 @@ def correspond(
         plan.weights.model,
         plan.reader,
         Matching(
-            device=plan.device, precision=plan.precision, gallery=gallery, format=format,
+            device=plan.device, precision=plan.precision, compiled=plan.compiled,
+            gallery=gallery, format=format,
             subpixel=subpixel, warp=warp, points=carried, points_from=points_from,
         ),
     )  # fmt: skip

@@ -119,6 +119,7 @@ def makeup(
     gallery: o.Gallery = 1000,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
+    compiled: o.Compile = False,
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
@@ -157,7 +158,8 @@ def makeup(
             sources=source, targets=targets, layers=layer or (), bares=bare or (),
             parts=parts or (), regions=regions or (), weights=weights, strength=strength,
             blend=blend, via=via, faces=faces, draws=render == "network", null=null,
-            device=device, precision=precision, batch_size=batch_size,
+            device=device, precision=precision, compiled=compiled,
+            batch_size=batch_size,
         )
     )  # fmt: skip
     say_defaults(plan, output, "out/makeup")
@@ -165,7 +167,8 @@ def makeup(
     if dry_run:
         return _say_plan(plan, format, limit, json)
     applying = Applying(
-        device=plan.device, precision=plan.precision, format=format, quality=quality,
+        device=plan.device, precision=plan.precision, compiled=plan.compiled,
+        format=format, quality=quality,
         gallery=gallery, shard_samples=shard_samples, draws=render == "network", blend=blend,
         strength=strength, via=plan.via,
     )  # fmt: skip

@@ -135,6 +135,12 @@ Precision = Annotated[
         help="auto is bf16 where the device computes it natively, else fp32.",
     ),
 ]  # fmt: skip
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Compile the networks (torch.compile); kept for the runs after."
+    ),
+]
 BatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", metavar="N", min=1, show_default="by size and device",

@@ -94,9 +94,7 @@ def train(
         bool,
         typer.Option("--recompute", help="Less memory, more time: activations are made twice."),
     ] = False,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the networks (torch.compile).")
-    ] = False,
+    compiled: o.Compile = False,
     save_every: Annotated[
         float, typer.Option("--save-every", metavar="MINUTES", min=0, help="Between checkpoints.")
     ] = 5.0,

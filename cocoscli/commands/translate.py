@@ -36,6 +36,7 @@ def translate(
     seed: o.Seed = 0,
     device: o.Device = "auto",
     precision: o.Precision = "auto",
+    compiled: o.Compile = False,
     batch_size: o.BatchSize = None,
     workers: o.Workers = None,
     limit: o.Limit = None,
@@ -73,7 +74,8 @@ def translate(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
             exemplar_condition=exemplar_condition, colors=colors, size=size,
             ignore_label=None if ignore_label < 0 else ignore_label, seed=seed, null=null,
-            device=device, precision=precision, batch_size=batch_size, dry_run=dry_run,
+            device=device, precision=precision, compiled=compiled,
+            batch_size=batch_size, dry_run=dry_run,
             match_size=match_size,
         )
     )  # fmt: skip
@@ -81,7 +83,8 @@ def translate(
     if dry_run:
         return say_pairs(plan, lambda k: plan.reader.output_name(k, format), limit, json)
     rendering = Rendering(
-        device=plan.device, precision=plan.precision, format=format, quality=quality,
+        device=plan.device, precision=plan.precision, compiled=plan.compiled,
+        format=format, quality=quality,
         gallery=gallery, shard_samples=shard_samples,
     )  # fmt: skip
     run = open_run(

@@ -20,13 +20,14 @@ from cocoscli.data.portraits import FACES
 from cocoscli.data.reading import ConditionReader
 from cocoscli.data.wording import shown
 from cocoscli.engine.alignment import VIA, Aligner
+from cocoscli.engine.compiling import wanted
 from cocoscli.engine.device import check_precision, resolve_device, resolve_precision
 from cocoscli.engine.makeup_items import MakeupReader
 from cocoscli.engine.makeup_parts import PartFinder
 from cocoscli.engine.makeup_sources import Source, SourceFiles, read_source
 from cocoscli.engine.models import Weights, face_weights, load_weights
 from cocoscli.engine.network import Computing, Network
-from cocoscli.engine.plan import RunPlan, content, fitting_batch
+from cocoscli.engine.plan import RunPlan, compile_setting, content, fitting_batch
 from cocoscli.errors import CocosError, UsageError
 
 
@@ -49,6 +50,7 @@ class MakeupOptions:
     null: bool = False
     device: str = "auto"
     precision: str = "auto"
+    compiled: bool = False
     batch_size: int | None = None
 
 
@@ -87,7 +89,8 @@ def plan_makeup(options: MakeupOptions) -> MakeupPlan:
     precision = resolve_precision(options.precision, device, model.config.width)
     size = (model.condition.size,) * 2
     conditions = ConditionReader(LAYOUTS["edges"], model.config.channels)
-    computing = Computing(device=device, precision=precision)
+    compiled = wanted(options.compiled, device, defaults)
+    computing = Computing(device=device, precision=precision, compiled=compiled)
     network = Network(model, conditions, computing, varied=False)
     finder = PartFinder(Aligner(network, via), extra=faces != "centred")
     if not finder.extra and any(each.needs_parts for each in files):
@@ -100,9 +103,10 @@ def plan_makeup(options: MakeupOptions) -> MakeupPlan:
         "strength": options.strength, "via": via, "faces": faces, "network": options.draws,
         "size": str(model.condition.size), "precision": precision,
         **{f"source {n}": _setting(each) for n, each in enumerate(files)},
+        **compile_setting(compiled),
     }  # fmt: skip
     return MakeupPlan(
-        weights, reader, device, precision, batch_size, memory, settings, defaults,
+        weights, reader, device, precision, batch_size, memory, settings, defaults, compiled,
         sources=sources, via=via, left_out=left_out,
     )  # fmt: skip
 

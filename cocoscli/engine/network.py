@@ -17,6 +17,7 @@ from cocoscli.data.images import Size
 from cocoscli.data.planes import expand
 from cocoscli.data.reading import ConditionReader
 from cocoscli.engine.batch import Reader, Work
+from cocoscli.engine.compiling import compile_network
 from cocoscli.engine.device import DTYPES
 from cocoscli.engine.items import ExemplarImage
 from cocoscli.engine.memory import available_bytes, computed_at_once, estimate_bytes
@@ -38,6 +39,8 @@ class Computing:
     """Items, counted from the first."""
     draws: bool = True
     """Whether the generator runs too."""
+    compiled: bool = False
+    """Whether the networks are compiled."""
 
 
 class Seen(Protocol):
@@ -70,6 +73,8 @@ class Network:
 
     def __post_init__(self) -> None:
         self.model.to_precision(DTYPES[self.computing.precision])
+        if self.computing.compiled:
+            compile_network(self.model)
 
     def check_room(self, size: Size, batch: int) -> None:
         """MemoryError where the free memory cannot hold `batch` images of a size of their own.

@@ -34,6 +34,7 @@ from cocoscli.data.reading import ConditionReader
 from cocoscli.data.scenes import Label, mask_name, write_scenes
 from cocoscli.data.shards import is_shards, read_index
 from cocoscli.data.storage import absolute, exists, is_file, is_folder, place
+from cocoscli.engine.compiling import wanted
 from cocoscli.engine.device import (
     check_precision,
     default_batch_size,
@@ -94,6 +95,7 @@ class PairOptions:
     null: bool = False
     device: str = "auto"
     precision: str = "auto"
+    compiled: bool = False
     batch_size: int | None = None
     draws: bool = True
     """Whether the generator runs."""
@@ -120,6 +122,8 @@ class RunPlan(Generic[R]):
     """What decides the results."""
     defaults: list[tuple[str, str, str]] = field(default_factory=list)
     """(what, value, flag) of each default that was taken."""
+    compiled: bool = False
+    """Whether the networks are to be compiled."""
 
     @property
     def record(self) -> dict[str, Any]:
@@ -158,6 +162,7 @@ def plan_pairs(options: PairOptions) -> PairPlan:
     weights = find_weights(options, device, defaults)
     model = weights.model
     precision = resolve_precision(options.precision, device, model.config.width)
+    compiled = wanted(options.compiled, device, defaults)
     kind = model.condition.kind
     layout = LAYOUTS[layout_name or matching_layout(kind, LAYOUTS)]
     if options.inputs and is_folder(place(options.inputs)) and not is_shards(options.inputs):
@@ -201,8 +206,16 @@ def plan_pairs(options: PairOptions) -> PairPlan:
         "exemplar_condition": str(options.exemplar_condition or ""),
         "colors": content(str(options.colors or "")),
     }  # fmt: skip
-    settings |= match_setting(options.match_size)
-    return PairPlan(weights, reader, device, precision, batch_size, memory, settings, defaults)
+    settings |= match_setting(options.match_size) | compile_setting(compiled)
+    return PairPlan(
+        weights, reader, device, precision, batch_size, memory, settings, defaults, compiled
+    )
+
+
+def compile_setting(compiled: bool) -> dict[str, Any]:
+    """Whether the networks are compiled, which rounds otherwise, in a run's settings: where it is
+    so."""
+    return {"compiled": True} if compiled else {}
 
 
 def match_setting(cells: int | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from cocoscli.data.shards import (
 )
 from cocoscli.data.storage import is_folder, place
 from cocoscli.data.training import SampleReader
+from cocoscli.engine.compiling import wanted
 from cocoscli.engine.device import check_precision, resolve_device, resolve_precision
 from cocoscli.engine.features import LossFeatures, loss_features
 from cocoscli.engine.models import RUNS, bundled_weights, load_for_training, numbered_runs
@@ -144,7 +145,7 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     precision = resolve_precision(options.precision, device, recipe.model.width)
     machine = Machine(
         device=device, precision=precision, parts=options.accumulate, recompute=options.recompute,
-        compiled=options.compiled, seed=options.seed, processes=processes,
+        compiled=wanted(options.compiled, device, defaults), seed=options.seed, processes=processes,
     )  # fmt: skip
     check_memory(recipe, machine)
     features = loss_features(options.features, device)
