@@ -207,7 +207,7 @@ def carried(source: Face, places: Places) -> tuple[dict[str, np.ndarray], np.nda
 class Ours:
     """`cocos makeup` without its files."""
 
-    def __init__(self, weights: Path, via: str) -> None:
+    def __init__(self, weights: Path, via: str, precision: str = "fp32") -> None:
         loaded = load_weights(weights, torch.device("cpu"))
         side = loaded.model.condition.size
         reader = MakeupReader(
@@ -217,7 +217,7 @@ class Ours:
             (side, side),  # type: ignore[arg-type]
         )
         self.model, self.reader = loaded.model, reader
-        self.applying = Applying(device=torch.device("cpu"), via=via)
+        self.applying = Applying(device=torch.device("cpu"), precision=precision, via=via)
 
     def wearing(self, source: Face) -> Makeup:
         """The work for one source."""

@@ -2,10 +2,10 @@
 
     python benchmarks/makeup_rate.py [--targets 2] [--repeats 3]
 
-The paper's form at width 64, edges, 256 px, fp32, random weights (speed does not depend on them).
-The source is encoded before; a target is matched (by photo, and by photo and edges) and the makeup
-placed. Processor seconds of one thread, so that other work on the machine counts less: medians over
-repeats, the ways in turn. Prints one JSON object.
+The paper's form at width 64, edges, 256 px, random weights (speed does not depend on them), in fp32
+and in what `--precision auto` takes. The source is encoded before; a target is matched (by photo,
+and by photo and edges) and the makeup placed. Processor seconds of one thread, so that other work
+on the machine counts less: medians over repeats, the ways in turn. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,15 @@ from run import cpu_name
 
 from cocoscli.data.originals import Original
 from cocoscli.data.windows import whole
+from cocoscli.engine.device import resolve_precision
 from cocoscli.engine.makeup_items import Target
 
-SIDE = 256
+SIDE, WIDTH = 256, 64
 
 
 def make_weights(path: Path) -> None:
     torch.manual_seed(0)
-    config = cocosnet.presets.paper(channels=1, width=64)
+    config = cocosnet.presets.paper(channels=1, width=WIDTH)
     schema = cocosnet.ConditionSchema(kind="edges", channels=1, size=SIDE)
     cocosnet.save(cocosnet.CoCosNet(config, schema), path)
 
@@ -54,17 +56,15 @@ def measure(path: Path, count: int, repeats: int) -> dict[str, Any]:
     source, *targets = people(count)
     reference = ReferencePath(path)
     x, y = torch.rand(1, 1, SIDE, SIDE), torch.rand(1, 3, SIDE, SIDE) * 2 - 1
-    works = {}
-    for via in ("photo", "both"):
-        ours = Ours(path, via)
-        works[via] = ours.wearing(source)
-        assert works[via].anchors  # encoded once, before
-    items = [Target(0, [whole(Original(each.photo, None, None))]) for each in targets]
     ways: dict[str, Callable[[], Any]] = {
-        "reference": lambda: [reference.translate(x, y, x) for _ in targets],
-        "makeup, via photo": lambda: works["photo"].group(items),
-        "makeup, via both": lambda: works["both"].group(items),
+        "reference": lambda: [reference.translate(x, y, x) for _ in targets]
     }
+    items = [Target(0, [whole(Original(each.photo, None, None))]) for each in targets]
+    for precision in ("fp32", resolve_precision("auto", torch.device("cpu"), WIDTH)):
+        for via in ("photo", "both"):
+            work = Ours(path, via, precision).wearing(source)
+            assert work.anchors  # encoded once, before
+            ways[f"{via}, {precision}"] = partial(work.group, items)
     times: dict[str, list[float]] = {name: [] for name in ways}
     for way in ways.values():
         way()  # warms up
@@ -76,7 +76,7 @@ def measure(path: Path, count: int, repeats: int) -> dict[str, Any]:
     median = {name: statistics.median(each) for name, each in times.items()}
     return {
         "machine": f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "workload": f"paper form, width 64, {SIDE} px, fp32, {count} targets",
+        "workload": f"paper form, width {WIDTH}, {SIDE} px, {count} targets",
         "seconds_per_image": {name: round(each, 3) for name, each in median.items()},
         "times_the_reference": {
             name: round(median["reference"] / each, 2) for name, each in median.items()

@@ -1,9 +1,21 @@
 """Speed and memory of full-size networks at 256 px beside the plain reference path.
 
     python benchmarks/run.py            # what `make bench` runs; prints a table, --json for JSON
+    python benchmarks/run.py --inputs 20 --pairs 20 --repeats 3
 
-Medians over repeats of one run, paths in turn so that a drifting machine touches all alike; peak
-memory of each path in a process of its own. Weights are random: speed does not depend on them.
+Medians over repeats of one run, ways in turn so that a drifting machine touches all alike; peak
+memory of each way in a process of its own. Weights are random: speed does not depend on them.
+
+    one exemplar    --inputs inputs with one exemplar, which is encoded once
+    all pairs       --pairs inputs with as many exemplars, all encoded once
+    correspond      flow, confidence, cycle error and warp of --inputs inputs; nothing is drawn
+    makeup          as `benchmarks/makeup_rate.py` measures it
+    training        as `benchmarks/training.py` measures it
+    prepare         as `benchmarks/prepare.py` measures it
+
+The reference path does the whole of each pair, whatever is asked for: its seconds an image are what
+the first three are compared with, and its floating-point operations what its GFLOP/s are of.
+--only names the parts wanted.
 """
 
 from __future__ import annotations
@@ -18,6 +30,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +40,12 @@ from reference import ReferencePath
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from cocoscli.engine.device import DTYPES, resolve_precision
+
 TASK, SIDE = "celebahq-edge", 256
+PARTS = ("translate", "correspond", "makeup", "training", "prepare")
+Way = Callable[[Tensor, Tensor, Tensor], list[Tensor]]
+"""Inputs, exemplars and their conditions -> images of all pairs, an input's one after another."""
 
 
 def make_weights(path: Path) -> None:
@@ -35,34 +53,58 @@ def make_weights(path: Path) -> None:
     cocosnet.save(cocosnet.CoCosNet(cocosnet.presets.released(TASK)), path)
 
 
-def make_inputs(count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """count condition maps, one exemplar, its condition map."""
+def make_inputs(inputs: int, exemplars: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Condition maps of inputs, photos of exemplars, and their condition maps."""
     torch.manual_seed(1)
     channels = cocosnet.presets.released(TASK).channels
-    maps = torch.rand(count + 1, channels, SIDE, SIDE)
-    return maps[:count], torch.rand(1, 3, SIDE, SIDE) * 2 - 1, maps[count:]
+    maps = torch.rand(inputs + exemplars, channels, SIDE, SIDE)
+    return maps[:inputs], torch.rand(exemplars, 3, SIDE, SIDE) * 2 - 1, maps[inputs:]
 
 
-def reference(path: Path) -> Callable[[Tensor, Tensor, Tensor], list[Tensor]]:
+def reference(path: Path) -> Way:
     model = ReferencePath(path)
-    return lambda x, y, condition: [model.translate(x[i : i + 1], y, condition)
-                                    for i in range(len(x))]  # fmt: skip
+    return lambda x, y, condition: [
+        model.translate(x[i : i + 1], y[j : j + 1], condition[j : j + 1])
+        for i in range(len(x)) for j in range(len(y))
+    ]  # fmt: skip
 
 
-def ours(path: Path) -> Callable[[Tensor, Tensor, Tensor], list[Tensor]]:
-    """The default path of `cocos translate`: folded, streamed, the exemplar encoded once."""
-    model = cocosnet.load(path).to(memory_format=torch.channels_last)
+class Ours:
+    """What the commands do with a network: folded, streamed, each image encoded once."""
+
+    def __init__(self, path: Path, precision: str) -> None:
+        model = cocosnet.load(path).to(memory_format=torch.channels_last)
+        self.precision = resolve_precision(precision, torch.device("cpu"), model.config.width)
+        self.model = model.to_precision(DTYPES[self.precision])
+
+    def _banks(self, y: Tensor, condition: Tensor) -> list[cocosnet.ExemplarBank]:
+        return [self.model.encode_exemplar(y[j : j + 1], condition[j : j + 1])
+                for j in range(len(y))]  # fmt: skip
 
     @torch.inference_mode()
-    def translate(x: Tensor, y: Tensor, condition: Tensor) -> list[Tensor]:
-        bank = model.encode_exemplar(y, condition)
-        return [model.render(x[i : i + 1], model.match(x[i : i + 1], bank)).image
-                for i in range(len(x))]  # fmt: skip
+    def translate(self, x: Tensor, y: Tensor, condition: Tensor) -> list[Tensor]:
+        banks, images = self._banks(y, condition), []
+        for one in x.split(1):
+            features = self.model.encode_input(one)
+            images += [self.model.render(one, self.model.match(features, b)).image for b in banks]
+        return images
 
-    return translate
+    @torch.inference_mode()
+    def correspond(self, x: Tensor, y: Tensor, condition: Tensor) -> list[Tensor]:
+        (bank,), found = self._banks(y, condition), []
+        for one in x.split(1):
+            match = self.model.match(one, bank)
+            found += [match.flow, match.confidence, match.cycle_error, match.warped]
+        return found
 
 
-PATHS = {"reference": reference, "cocos": ours}
+def ours(precision: str, path: Path) -> Way:
+    return Ours(path, precision).translate
+
+
+WAYS: dict[str, Callable[[Path], Way]] = {
+    "reference": reference, "fp32": partial(ours, "fp32"), "auto": partial(ours, "auto"),
+}  # fmt: skip
 
 
 def seconds(function: Callable[[], Any], repeats: int) -> float:
@@ -75,9 +117,9 @@ def timed(function: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def matmul_peak() -> float:
-    """fp32 GFLOP/s of a 4096 x 4096 matrix product, the best of five."""
-    a, b = torch.randn(2, 4096, 4096).unbind()
+def matmul_peak(dtype: torch.dtype = torch.float32) -> float:
+    """GFLOP/s of a 4096 x 4096 matrix product, the best of five."""
+    a, b = torch.randn(2, 4096, 4096).to(dtype).unbind()
     return 2 * 4096**3 / min(timed(lambda: a @ b) for _ in range(5)) / 1e9
 
 
@@ -102,33 +144,87 @@ def startup(repeats: int) -> float:
     return seconds(lambda: subprocess.run(command, check=True, capture_output=True), repeats)
 
 
-def measure(path: Path, count: int, repeats: int) -> dict[str, Any]:
-    inputs = make_inputs(count)
-    functions = {name: make(path) for name, make in PATHS.items()}
-    with FlopCounterMode(display=False) as flops:  # it cannot look into spectral norm: folded
-        ReferencePath(path, fold=True).translate(inputs[0][:1], *inputs[1:])
-    results = {name: f(*inputs) for name, f in functions.items()}  # also warms up
-    pairs = zip(results["cocos"], results["reference"], strict=True)
-    times: dict[str, list[float]] = {name: [] for name in functions}
+def in_turn(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """The median seconds of each."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repeats):
-        for name, function in functions.items():
-            times[name].append(timed(lambda f=function: f(*inputs)) / count)  # type: ignore[misc]
-    median = {name: statistics.median(values) for name, values in times.items()}
-    peak = matmul_peak()
-    gflop = flops.get_total_flops() / 1e9
-    return {
-        "machine": f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "workload": f"{TASK}, full size, {SIDE} px, fp32, 1 exemplar x {count} inputs",
-        "matmul_peak_gflops": round(peak),
-        "reference_gflop_per_image": round(gflop),
-        "reference_gflops": round(gflop / median["reference"]),
-        "reference_share_of_peak": round(gflop / median["reference"] / peak, 3),
-        "seconds_per_image": {name: round(value, 3) for name, value in median.items()},
-        "speedup": round(median["reference"] / median["cocos"], 2),
-        "peak_memory_mb": {name: round(peak_memory(name, path)) for name in functions},
-        "largest_difference": max(float((a - b).abs().max()) for a, b in pairs),
-        "cocos_help_seconds": round(startup(5), 3),
+        for name, way in ways.items():
+            times[name].append(timed(way))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def compared(seconds: dict[str, float], count: dict[str, int]) -> dict[str, Any]:
+    """Seconds an image of each way, which made `count` images, and how many times as fast as the
+    reference it is."""
+    each = {name: value / count[name] for name, value in seconds.items()}
+    report: dict[str, Any] = {"seconds": {name: round(value, 3) for name, value in each.items()}}
+    return report | {
+        "speedup": {n: round(each["reference"] / v, 2) for n, v in each.items() if n != "reference"}
     }
+
+
+def networks(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Translating and corresponding."""
+    with FlopCounterMode(display=False) as flops:  # it cannot look into spectral norm: folded
+        ReferencePath(path, fold=True).translate(*make_inputs(1))
+    few, many = make_inputs(args.inputs), make_inputs(args.pairs, args.pairs)
+    one = make_inputs(1)
+    ways = {name: make(path) for name, make in WAYS.items()}
+    images = {name: torch.cat(way(*one)) for name, way in ways.items()}  # also warms up
+    gaps = {n: (images[n] - images["reference"]).abs() for n in ("fp32", "auto")}
+    plain = partial(ways["reference"], *one)
+    pairs, report = args.pairs**2, {}
+    if "translate" in args.only:
+        singles = {n: partial(ways[n], *few) for n in ("fp32", "auto")} | {"reference": plain}
+        count = {"fp32": args.inputs, "auto": args.inputs, "reference": 1}
+        found = in_turn(singles, args.repeats)
+        report["one exemplar"] = {"inputs": args.inputs, **compared(found, count)}
+        grid = {n: partial(ways[n], *many) for n in ("fp32", "auto")} | {"reference": plain}
+        count = {"fp32": pairs, "auto": pairs, "reference": 1}
+        found = in_turn(grid, args.repeats)
+        report["all pairs"] = {"pairs": pairs, **compared(found, count)}
+    if "correspond" in args.only:
+        calls = {n: partial(Ours(path, n).correspond, *few) for n in ("fp32", "auto")}
+        count = {"fp32": args.inputs, "auto": args.inputs, "reference": 1}
+        found = in_turn(calls | {"reference": plain}, args.repeats)
+        report["correspond"] = compared(found, count)
+    if not report:
+        return {}
+    gflop, peak = flops.get_total_flops() / 1e9, matmul_peak()
+    rate = gflop / next(iter(report.values()))["seconds"]["reference"]
+    return {
+        "workload": f"{TASK}, full size, {SIDE} px; auto is {Ours(path, 'auto').precision}",
+        "matmul_peak_gflops": {"fp32": round(peak), "bf16": round(matmul_peak(torch.bfloat16))},
+        "reference_gflop_per_image": round(gflop),
+        "reference_gflops": round(rate),
+        "reference_share_of_peak": round(rate / peak, 3),
+        **report,
+        "peak_memory_mb": {name: round(peak_memory(name, path)) for name in WAYS},
+        "largest_difference": {n: float(gap.max()) for n, gap in gaps.items()},
+        "mean_difference_levels": {n: float(gap.mean() * 127.5) for n, gap in gaps.items()},
+    }
+
+
+def script(name: str, *words: str) -> dict[str, Any]:
+    """What another benchmark prints as JSON."""
+    command = [sys.executable, str(Path(__file__).with_name(name)), *words]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure(path: Path, args: argparse.Namespace) -> dict[str, Any]:
+    report: dict[str, Any] = {
+        "machine": f"{cpu_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "cocos_help_seconds": round(startup(5), 3),
+        **networks(path, args),
+    }
+    repeats = str(args.repeats)
+    if "makeup" in args.only:
+        report["makeup"] = script("makeup_rate.py", "--repeats", repeats)
+    if "training" in args.only:
+        report["training"] = script("training.py", "--steps", repeats, "--json")
+    if "prepare" in args.only:
+        report["prepare"] = script("prepare.py", "--count", "400", "--repeats", repeats)
+    return report
 
 
 def cpu_name() -> str:
@@ -149,19 +245,22 @@ def print_report(report: dict[str, Any], as_json: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=4, help="inputs, and exemplars, of all pairs")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART",
+                        help=", ".join(PARTS))  # fmt: skip
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--memory-of", choices=PATHS, help=argparse.SUPPRESS)
+    parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--weights", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.memory_of:
-        PATHS[args.memory_of](args.weights)(*make_inputs(2))
+        WAYS[args.memory_of](args.weights)(*make_inputs(2))
         print(own_peak())
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         make_weights(path)
-        report = measure(path, args.inputs, args.repeats)
+        report = measure(path, args)
     print_report(report, args.json)
 
 

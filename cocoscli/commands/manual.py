@@ -15,7 +15,7 @@ P = TypeVar("P")
 OWN, ARGUMENTS = "Options", "Arguments"
 SECTIONS = {
     "Results": ("output", "format", "quality", "shard_samples", "shard_megabytes", "gallery"),
-    "Computing": ("device", "precision", "batch_size", "workers", "engine", "part"),
+    "Computing": ("device", "precision", "compiled", "batch_size", "workers", "engine", "part"),
     "Running": ("limit", "seed", "null", "retry_failed", "overwrite", "dry_run", "json", "help"),
 }
 """Options that commands share, by the section of a help text that they stand in."""
