@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cocosnet
 import torch
+from cocosnet import layers, winograd
 
 from cocoscli.data.images import Size
 from cocoscli.errors import CocosError
@@ -37,6 +38,27 @@ def parameter_bytes(model: torch.nn.Module) -> int:
     return sum(x.numel() * x.element_size() for x in tensors)
 
 
+def kept_bytes(model: cocosnet.CoCosNet, size: Size) -> int:
+    """What the convolutions that go by `cocosnet.winograd` keep beside their weights in fp32, for
+    images of (width, height). The widest ones run at 1/16 of it and less."""
+    return sum(
+        winograd.PLACES**2 * conv.in_channels * conv.out_channels * 4
+        for conv in model.modules()
+        if isinstance(conv, layers.Conv2d) and _is_kept(conv, model.config.width, min(size))
+    )
+
+
+def _is_kept(conv: layers.Conv2d, width: int, side: int) -> bool:
+    channels = conv.in_channels, conv.out_channels
+    least = max(layers.LEAST_CHANNELS[torch.float32])
+    widest = max(channels) > 16 * width
+    return (
+        conv.kernel_size == (3, 3) and conv.stride == (1, 1) and min(channels) >= least
+        and channels[0] * channels[1] <= layers.MOST_CHANNELS
+        and side >= layers.LEAST_SIDE * (16 if widest else 4)
+    )  # fmt: skip
+
+
 def estimate_bytes(
     model: cocosnet.CoCosNet, size: Size, batch: int, *, draws: bool = True
 ) -> float:
@@ -50,7 +72,7 @@ def estimate_bytes(
     maps = own + 3 * config.channels
     pairs = (pixels / cocosnet.config.STRIDE**2) ** 2
     matching = min(MATCHING_BYTES, PAIR_BYTES * pairs)
-    computing = weights + matching + 4.0 * batch * pixels * maps
+    computing = weights + kept_bytes(model, size) + matching + 4.0 * batch * pixels * maps
     return BASE_BYTES + max(LOADING * weights, computing)
 
 

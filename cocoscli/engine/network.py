@@ -21,7 +21,7 @@ from cocoscli.engine.compiling import compile_network
 from cocoscli.engine.device import DTYPES
 from cocoscli.engine.items import ExemplarImage
 from cocoscli.engine.memory import available_bytes, computed_at_once, estimate_bytes
-from cocoscli.engine.tensors import photo_tensor
+from cocoscli.engine.tensors import photo_tensor, to_device
 from cocoscli.errors import BadInput
 
 L = TypeVar("L")
@@ -96,7 +96,7 @@ class Network:
         """Condition arrays (P,H,W) of one size -> (B,K,H,W), 0..1."""
         stacked = np.stack(arrays)
         stacked = stacked.astype(np.int32)  # an ignored label may lie beyond 255
-        on_device = torch.from_numpy(stacked).to(self.computing.device)
+        on_device = to_device(torch.from_numpy(stacked), self.computing.device)
         conditions = self.conditions
         return expand(on_device, conditions.layout.kind, conditions.channels, conditions.ignore)
 

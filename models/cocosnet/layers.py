@@ -73,6 +73,9 @@ LEAST_CHANNELS = {torch.float32: (64, 64), torch.bfloat16: (128, 256)}
 """Inputs and outputs of a convolution from which on `winograd` is faster."""
 LEAST_SIDE = 32
 """The same of a map's height and width."""
+MOST_CHANNELS = 2**19
+"""Inputs times outputs up to which it is taken: the widest run at the fewest pixels, and what would
+be kept of them is four times their weights."""
 
 
 class Conv2d(nn.Conv2d):
@@ -93,6 +96,7 @@ class Conv2d(nn.Conv2d):
         return (
             least is not None and self.in_channels >= least[0] and self.out_channels >= least[1]
             and self.kernel_size == (3, 3) and self.stride == self.padding == (1, 1)
+            and self.in_channels * self.out_channels <= MOST_CHANNELS
             and min(x.shape[-2:]) >= LEAST_SIDE
             and not any(side % winograd.TILE for side in x.shape[-2:])
             and x.device.type == "cpu"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cocoscli.engine import device
+from cocoscli.engine import device, tensors
 from cocoscli.errors import UsageError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -43,3 +43,25 @@ def test_auto_stays_in_fp32_elsewhere():
 def test_what_cannot_run_is_said(name):
     with pytest.raises(UsageError, match=f"--precision {name}"):
         device.resolve_precision(name, CPU, 64)
+
+
+class Fake:
+    """A tensor that says what is done with it."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+
+    def pin_memory(self) -> Fake:
+        self.done.append("pinned")
+        return self
+
+    def to(self, device: torch.device, *, non_blocking: bool) -> Fake:
+        self.done.append((device.type, non_blocking))
+        return self
+
+
+@pytest.mark.parametrize(
+    ("to", "done"), [(GPU, ["pinned", ("cuda", True)]), (CPU, [("cpu", True)])]
+)
+def test_what_goes_to_cuda_is_pinned_and_nobody_waits(to, done):
+    assert tensors.to_device(Fake(), to).done == done  # type: ignore[arg-type]
