@@ -169,7 +169,11 @@ class PositionNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         channels = x.shape[1]
         share = (channels - 1) / channels  # of the biased variance in the unbiased one
-        whole = x if x.device.type == "cpu" else single(x)  # a CPU's kernel sums halves in fp32
+        # A CPU's kernel takes halves and sums in fp32. It subtracts scaled means, which cancel more
+        # of what is far from zero: in fp32 that would show.
+        whole = x if x.device.type == "cpu" and x.dtype != torch.float32 else single(x)
+        if whole.dtype == torch.float32:
+            whole = whole - whole.mean(dim=1, keepdim=True)
         scale = torch.full((channels,), share**0.5, device=x.device, dtype=single(x[:0]).dtype)
         normed = F.layer_norm(whole.permute(0, 2, 3, 1), (channels,), scale, eps=1e-5 * share)
         return normed.permute(0, 3, 1, 2).to(x.dtype)
