@@ -650,6 +650,7 @@ def work(readers: list[tuple[str, int]], count: int, seed: int, place: str, pipe
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(1000)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(Path(place, "inductor"))  # made on import
     watch, limited = Watch(), False
     tempfile.tempdir = place
     signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process
