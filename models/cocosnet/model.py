@@ -92,13 +92,15 @@ class CoCosNet(nn.Module):
     def to_precision(self, dtype: torch.dtype) -> CoCosNet:
         """Bring the weights to a precision, for inference; matching is in fp32 all the same.
 
-        So stay batch norms, whose few numbers scale whole planes, and the convolution that draws.
+        Batch norms, whose few numbers scale whole planes, and the convolution that draws are in
+        fp32 at least.
         """
         self.to(dtype)
+        finer = torch.promote_types(dtype, torch.float32)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.float()
-        self.generator.out.float()
+                module.to(finer)
+        self.generator.out.to(finer)
         return self
 
     def encode_input(self, input: Tensor) -> InputFeatures:
