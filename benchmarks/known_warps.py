@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -132,13 +133,15 @@ def scenes(count: int, side: int, channels: int) -> Iterator[tuple[str, Pair]]:
 CPU = torch.device("cpu")
 
 
+def by_vgg(vgg: Vgg, image: Tensor) -> Side:
+    """What VGG's features at a quarter of the image give to match."""
+    layer = FEATURES[vgg.depth]
+    return describe(vgg(image, (layer,))[layer], 3)
+
+
 def sides(model: cocosnet.CoCosNet, vgg: Vgg, pair: Pair) -> dict[str, tuple[Side, Side]]:
     """What is matched with what, by method."""
-    layer = FEATURES[vgg.depth]
-
-    def seen(image: Tensor) -> Side:
-        return describe(vgg(image, (layer,))[layer], 3)
-
+    seen = partial(by_vgg, vgg)
     bank = model.encode_exemplar(pair.exemplar).side
     picture = pair.condition.amax(dim=1, keepdim=True).expand(-1, 3, -1, -1) * 2 - 1
     methods = {

@@ -22,9 +22,9 @@ import cocosnet
 import numpy as np
 import torch
 from cocosnet import flow
-from cocosnet.descriptors import Side, describe
+from cocosnet.descriptors import Side
 from cocosnet.features import Vgg, load_features
-from known_warps import FEATURES, found
+from known_warps import by_vgg, found
 from makeup import SIDE, Face, pairs
 from torch import Tensor
 
@@ -72,9 +72,7 @@ def methods(
     yield "edges to photo", model.encode_input(ours.edges).side, bank
     yield "photo to photo", model.encode_photo(ours.photo).side, bank
     if vgg is not None:
-        layer = FEATURES[vgg.depth]
-        query, key = (describe(vgg(x.photo, (layer,))[layer], 3) for x in (ours, theirs))
-        yield "VGG, photo to photo", query, key
+        yield "VGG, photo to photo", by_vgg(vgg, ours.photo), by_vgg(vgg, theirs.photo)
 
 
 @torch.inference_mode()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
 import sys
-from importlib import metadata
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -46,6 +44,9 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
+        import platform  # slow to load, and wanted here alone
+        from importlib import metadata
+
         torch, python = metadata.version("torch"), platform.python_version()
         typer.echo(f"cocos {cocoscli.__version__} (torch {torch}, Python {python})")
         raise typer.Exit

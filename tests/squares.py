@@ -7,7 +7,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -17,23 +17,14 @@ from cocoscli.errors import BadInput
 
 
 @dataclass
-class Squares:
-    """Squares of 0..count-1."""
+class Counted:
+    """Work on 0..count-1: what it reads and how its items are called."""
 
-    count: int = 40
+    count: int = 10
     unreadable: tuple[int, ...] = ()
-    deadly: tuple[int, ...] = ()
-    """Items that kill whoever computes them."""
-    deadly_once: tuple[int, ...] = ()
-    marks: Path = Path()
-    """Where they leave a mark that they did."""
-    seconds: float = 0.0
-    """What an item takes."""
-    fault: Exception | None = None
-    """Raised by the last item."""
 
     @property
-    def reader(self) -> Squares:
+    def reader(self) -> Self:
         return self
 
     def __len__(self) -> int:
@@ -45,10 +36,29 @@ class Squares:
         return k
 
     def key(self, k: int) -> str:
-        return f"{k:03d}"
+        return str(k)
 
     def describe(self, k: int) -> dict[str, Any]:
         return {"input": self.key(k)}
+
+
+@dataclass
+class Squares(Counted):
+    """Squares of 0..count-1."""
+
+    count: int = 40
+    deadly: tuple[int, ...] = ()
+    """Items that kill whoever computes them."""
+    deadly_once: tuple[int, ...] = ()
+    marks: Path = Path()
+    """Where they leave a mark that they did."""
+    seconds: float = 0.0
+    """What an item takes."""
+    fault: Exception | None = None
+    """Raised by the last item."""
+
+    def key(self, k: int) -> str:
+        return f"{k:03d}"
 
     def groups(self, loaded: list[int]) -> list[list[int]]:
         return [list(range(len(loaded)))] if loaded else []

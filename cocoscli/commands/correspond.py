@@ -12,9 +12,8 @@ import typer
 from cocoscli.commands import options as o
 from cocoscli.commands.manual import choice
 from cocoscli.commands.running import (
+    Cut,
     Row,
-    batch_plan,
-    check_cut,
     finish,
     followed,
     say_defaults,
@@ -116,7 +115,10 @@ def correspond(
 
     if format not in FLOW_FORMATS:
         raise UsageError(f"--format {format}: expected one of {', '.join(FLOW_FORMATS)}.")
-    check_cut(part, engine, overwrite)
+    cut = Cut(
+        workers=workers, limit=limit, part=part, engine=engine, device=device,
+        retry_failed=retry_failed, overwrite=overwrite,
+    )  # fmt: skip
     if points_from not in ENDS:
         raise UsageError(f"--points-from {points_from}: expected one of {', '.join(ENDS)}.")
     carried = read_points(points) if points else None
@@ -149,10 +151,7 @@ def correspond(
     }  # fmt: skip
     run = open_run(
         work, output, settings=settings, record=plan.record,
-        plan=batch_plan(
-            plan, workers=workers, limit=limit, part=part, engine=engine,
-            device=device, retry_failed=retry_failed
-        ), overwrite=overwrite,
+        plan=cut.of(plan), overwrite=overwrite,
     )  # fmt: skip
     _warn(_counted(followed(run, "pairs")), points)
     facts = {

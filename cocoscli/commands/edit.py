@@ -10,8 +10,7 @@ import typer
 
 from cocoscli.commands import options as o
 from cocoscli.commands.running import (
-    batch_plan,
-    check_cut,
+    Cut,
     check_format,
     finish,
     followed,
@@ -105,7 +104,10 @@ def edit(
     from cocoscli.engine.translate import Rendering
 
     check_format(format)
-    check_cut(part, engine, overwrite)
+    cut = Cut(
+        workers=workers, limit=limit, part=part, engine=engine, device=device,
+        retry_failed=retry_failed, overwrite=overwrite,
+    )  # fmt: skip
     plan = plan_edits(
         EditOptions(
             image=image, mask=mask, edited=edited, weights=weights, keep=keep, border=border,
@@ -127,15 +129,7 @@ def edit(
         output,
         settings={**plan.settings, "command": "edit", **rendering.settings},
         record=plan.record,
-        plan=batch_plan(
-            plan,
-            workers=workers,
-            limit=limit,
-            part=part,
-            engine=engine,
-            device=device,
-            retry_failed=retry_failed,
-        ),
+        plan=cut.of(plan),
         overwrite=overwrite,
         shards=rendering.limits,
     )

@@ -11,8 +11,7 @@ import typer
 from cocoscli.commands import options as o
 from cocoscli.commands.manual import choice
 from cocoscli.commands.running import (
-    batch_plan,
-    check_cut,
+    Cut,
     check_format,
     finish,
     followed,
@@ -150,7 +149,10 @@ def makeup(
     from cocoscli.errors import UsageError
 
     check_format(format)
-    check_cut(part, engine, overwrite)
+    cut = Cut(
+        workers=workers, limit=limit, part=part, engine=engine, device=device,
+        retry_failed=retry_failed, overwrite=overwrite,
+    )  # fmt: skip
     if render not in ("photo", "network"):
         raise UsageError(f"--render {render}: expected photo or network.")
     plan = plan_makeup(
@@ -177,15 +179,7 @@ def makeup(
         output,
         settings={**plan.settings, "command": "makeup", **applying.settings},
         record=plan.record,
-        plan=batch_plan(
-            plan,
-            workers=workers,
-            limit=limit,
-            part=part,
-            engine=engine,
-            device=device,
-            retry_failed=retry_failed,
-        ),
+        plan=cut.of(plan),
         overwrite=overwrite,
         shards=applying.limits,
     )

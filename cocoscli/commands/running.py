@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from cocoscli import console
 
 if TYPE_CHECKING:
     from cocoscli.engine.batch import Plan
+    from cocoscli.engine.part import Part
     from cocoscli.engine.plan import PairPlan, RunPlan
     from cocoscli.engine.run import Run
 
@@ -45,47 +48,57 @@ def say_defaults(plan: RunPlan[Any], output: Path, usual: str) -> None:
     console.say_defaults([*plan.defaults, *own])
 
 
-def check_cut(part: str | None, engine: str, overwrite: bool) -> None:
-    """UsageError unless a run can be cut up so."""
-    from cocoscli.engine.engines import parse_engine
-    from cocoscli.engine.part import parse_part
-    from cocoscli.errors import UsageError
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """How a run is cut up and where it is done, as the options of these names say it.
 
-    parse_engine(engine)
-    if part and parse_part(part) and overwrite:
-        raise UsageError(
-            f"--overwrite with --part {part}: a part would take the others' results away.",
-            "Choose another --output, or run once without --part.",
+    Raises UsageError for what cannot be.
+    """
+
+    workers: int | None
+    limit: int | None
+    part: str | None
+    engine: str
+    device: str
+    retry_failed: bool
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        from cocoscli.engine.engines import parse_engine
+        from cocoscli.errors import UsageError
+
+        parse_engine(self.engine)
+        if self.own and self.overwrite:
+            raise UsageError(
+                f"--overwrite with --part {self.part}: a part would take the others' results away.",
+                "Choose another --output, or run once without --part.",
+            )
+
+    @cached_property
+    def own(self) -> Part | None:
+        """The part that is done; None: all."""
+        from cocoscli.engine.part import parse_part
+
+        return parse_part(self.part) if self.part else None
+
+    def of(self, plan: RunPlan[Any]) -> Plan:
+        """The cut of a run that is resolved."""
+        from cocoscli.engine.batch import Plan
+        from cocoscli.engine.engines import parse_engine
+
+        elsewhere = parse_engine(self.engine, self.device, plan.memory)
+        workers = self.workers
+        if workers is None:
+            workers = workers_each(plan) if elsewhere else default_workers()
+        return Plan(
+            batch_size=plan.batch_size,
+            workers=workers,
+            limit=self.limit,
+            part=self.own,
+            engine=elsewhere,
+            retry_failed=self.retry_failed,
+            on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
         )
-
-
-def batch_plan(
-    plan: RunPlan[Any],
-    *,
-    workers: int | None,
-    limit: int | None,
-    part: str | None,
-    engine: str,
-    device: str,
-    retry_failed: bool,
-) -> Plan:
-    """How a run is cut up, and where it is done."""
-    from cocoscli.engine.batch import Plan
-    from cocoscli.engine.engines import parse_engine
-    from cocoscli.engine.part import parse_part
-
-    elsewhere = parse_engine(engine, device, plan.memory)
-    if workers is None:
-        workers = workers_each(plan) if elsewhere else default_workers()
-    return Plan(
-        batch_size=plan.batch_size,
-        workers=workers,
-        limit=limit,
-        part=parse_part(part) if part else None,
-        engine=elsewhere,
-        retry_failed=retry_failed,
-        on_smaller_batch=lambda n: console.warn(f"out of memory: going on by {n} at once"),
-    )
 
 
 def followed(run: Run, unit: str) -> Iterator[Row]:

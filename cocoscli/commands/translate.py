@@ -7,8 +7,7 @@ from typing import Any
 
 from cocoscli.commands import options as o
 from cocoscli.commands.running import (
-    batch_plan,
-    check_cut,
+    Cut,
     check_format,
     finish,
     followed,
@@ -68,7 +67,10 @@ def translate(
     from cocoscli.engine.translate import Rendering, Translation
 
     check_format(format)
-    check_cut(part, engine, overwrite)
+    cut = Cut(
+        workers=workers, limit=limit, part=part, engine=engine, device=device,
+        retry_failed=retry_failed, overwrite=overwrite,
+    )  # fmt: skip
     plan = plan_pairs(
         PairOptions(
             inputs=inputs, exemplar=exemplar, weights=weights, pairs=pairs, layout=layout,
@@ -92,15 +94,7 @@ def translate(
         output,
         settings={**plan.settings, "command": "translate", **rendering.settings},
         record=plan.record,
-        plan=batch_plan(
-            plan,
-            workers=workers,
-            limit=limit,
-            part=part,
-            engine=engine,
-            device=device,
-            retry_failed=retry_failed,
-        ),
+        plan=cut.of(plan),
         overwrite=overwrite,
         shards=rendering.limits,
     )

@@ -268,21 +268,25 @@ def open_local(path: Path) -> IO[bytes]:
     return cast(IO[bytes], file)
 
 
+class _Listed:
+    """Whether there are objects, by lists of their folders: each is asked for once."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, set[str]] = {}
+
+    def __contains__(self, path: Remote) -> bool:
+        folder = path.parent
+        if folder not in self._files:
+            self._files[folder] = {each.name for each in folder.entries() if not each.folder}
+        return path.name in self._files[folder]
+
+
 def looker(folder: Path) -> Callable[[str], bool]:
     """Whether there is a file of this name below a folder; a store's folders are listed, once."""
     if not isinstance(folder, Remote):
         return lambda name: os.path.isfile(folder / name)
-    listed: dict[Path, set[str]] = {}
-
-    def there(name: str) -> bool:
-        path = folder / name
-        if not path.is_relative_to(folder):
-            return False
-        if path.parent not in listed:
-            listed[path.parent] = {entry.name for entry in path.parent.entries()}
-        return path.name in listed[path.parent]
-
-    return there
+    listed = _Listed()
+    return lambda name: (path := folder / name).is_relative_to(folder) and path in listed
 
 
 def read_parts(path: Path, parts: Mapping[str, Sequence[int]]) -> dict[str, bytes]:
@@ -300,6 +304,11 @@ def read_parts(path: Path, parts: Mapping[str, Sequence[int]]) -> dict[str, byte
     return found
 
 
+def user_cache(name: str) -> Path:
+    """Where a file or folder of ours lies in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cocos", name)
+
+
 def local_copy(path: Path) -> Path:
     """A file for those that read no other: a local one itself, or one of a store, downloaded.
 
@@ -315,7 +324,7 @@ def local_copy(path: Path) -> Path:
         info = path.info()
         version = [str(info.get(name)) for name in ("ETag", "LastModified", "mtime", "size")]
         mark = hashlib.sha256("\0".join([str(path), *version]).encode()).hexdigest()
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cocos/copies"
+        folder = user_cache("copies")
         copy = folder / f"{mark[:32]}{path.suffix}"
         if not copy.exists():
             folder.mkdir(parents=True, exist_ok=True)
@@ -377,17 +386,12 @@ def below(path: Path, root: Path) -> str:
 
 def absent(paths: Iterable[Path]) -> list[Path]:
     """The paths at which there is no file; a store's folders are listed, once each."""
-    listed: dict[Path, set[str]] = {}
-    missing = []
-    for path in paths:
+    listed = _Listed()
+
+    def there(path: Path) -> bool:
         if not isinstance(path, Remote):
-            there = path.is_file()
-        else:
-            folder = path.parent
-            if folder not in listed:
-                with _said(folder):
-                    listed[folder] = {e.name for e in folder.entries() if not e.folder}
-            there = path.name in listed[folder]
-        if not there:
-            missing.append(path)
-    return missing
+            return path.is_file()
+        with _said(path.parent):
+            return path in listed
+
+    return [path for path in paths if not there(path)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import cocosnet
 import torch
+
+from cocoscli.data.storage import user_cache
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
 """Where torch is told to keep what it compiles, for the runs after."""
@@ -17,8 +18,7 @@ def compiler_fault(device: torch.device) -> str | None:
 
     Compiles something tiny, to be sure; kept, so that a second run finds it.
     """
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    os.environ.setdefault(CACHE, str(Path(caches) / "cocos" / "compiled"))
+    os.environ.setdefault(CACHE, str(user_cache("compiled")))
     try:
         torch.compile(_tiny)(torch.zeros(8, device=device))
     except Exception as error:  # whatever a toolchain that is not there or not whole may raise

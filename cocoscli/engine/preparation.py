@@ -22,7 +22,7 @@ from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.points import PointFile, read_points
 from cocoscli.data.retrieval import Retrieval
 from cocoscli.data.scenes import CLASSES, STYLES, write_dataset
-from cocoscli.data.storage import below, is_folder, place
+from cocoscli.data.storage import below, is_file, is_folder, place
 from cocoscli.data.walking import contents
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import (
@@ -260,7 +260,7 @@ def _points(
 ) -> PointFile | None:
     """The points that are known of photos: of a file, or of one that lies at the root."""
     found = root / POINTS
-    if options.points is None and found.is_file():
+    if options.points is None and is_file(found):
         defaults.append(("points", str(found), "--points"))
         return read_points(found)
     return read_points(options.points) if options.points else None

@@ -23,6 +23,7 @@ from cocoscli.data.images import (
 from cocoscli.data.layouts.layout import Layout
 from cocoscli.data.points import NONE, PointFile, Points
 from cocoscli.data.sources import Sources
+from cocoscli.data.storage import below
 from cocoscli.data.walking import find_stem, walk_files
 from cocoscli.data.wording import shown
 from cocoscli.engine.descriptors import DescriptorStore, layout_descriptor, layout_width
@@ -84,7 +85,7 @@ class Source:
         """
         if self.points is None:
             return NONE
-        return self.points.of(os.path.relpath(photo, self.root), size)
+        return self.points.of(below(photo, self.root), size)
 
     def _checked(self, i: int, sources: Sources) -> Sources:
         if self.channels is not None and "ids" in sources.arrays:

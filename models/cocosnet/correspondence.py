@@ -224,8 +224,7 @@ class Correspondence(nn.Module):
         Both adaptors' results (B,4n,h,w), input x (B,K,H,W), exemplar y (B,3,H,W), its condition.
         """
         ours, theirs = self.shared.both(adapted_input, adapted_exemplar, x, condition)
-        bank = ExemplarBank(self._describe(theirs), self._colours(y))
-        return Match(self._describe(ours), bank, self.config)
+        return self._matched(ours, theirs, self._colours(y))
 
     def match_photos(
         self, photo: Tensor, exemplar: Tensor, colours: Tensor, conditions: Tensor | None
@@ -237,9 +236,12 @@ class Correspondence(nn.Module):
         """
         features = self.shared.exemplar_features(torch.cat([exemplar, photo]), conditions)
         theirs, ours = features.chunk(2)
-        return Match(
-            self._describe(ours), ExemplarBank(self._describe(theirs), colours), self.config
-        )
+        return self._matched(ours, theirs, colours)
+
+    def _matched(self, ours: Tensor, theirs: Tensor, colours: Tensor) -> Match:
+        """Of features (B,4n,h,w) of both branches, and what the exemplar's warp averages."""
+        bank = ExemplarBank(self._describe(theirs), colours)
+        return Match(self._describe(ours), bank, self.config)
 
     def _colours(self, y: Tensor) -> Tensor:
         """What Eq. 4 averages of photos (B,3,H,W): their grid of colours, or of patches."""

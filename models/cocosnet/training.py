@@ -139,8 +139,8 @@ def generator_terms(
     """The raw terms that F, T and G are trained on, those with a weight, by `LossConfig`'s names.
 
     The mask term needs `exemplar_labels` and is left out of batches without, and terms of the image
-    where none was drawn. The discriminator's
-    weights get no gradient. `total` sums counts over processes (`losses`).
+    where none was drawn. The discriminator's weights get no gradient. `total` sums counts over
+    processes (`losses`).
     """
     terms = _matching_terms(config, passed, batch, total)
     if passed.image is None:

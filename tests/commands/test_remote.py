@@ -123,12 +123,13 @@ def test_training_on_shards_of_a_bucket_is_the_same(bench, bucket):
 def test_prepare_from_a_bucket_is_the_same(desk, bucket):
     desk.mask("set/masks/a.png")
     desk.photo("set/images/a.png")
+    (desk.folder / "set/points.csv").write_text("images/a.png,nose,3,4\n")
     bucket.upload(desk.folder / "set", "set")
     for source, output in (("set", "local"), (bucket.url("set"), "out")):
         told = desk.run("prepare", source, "--size", 64, "--workers", 0, "--output", output)
         assert told.code == 0, told.err
     shards = sorted((desk.folder / "local").glob("*.tar"))
-    assert shards
+    assert shards and any(b"points.json" in shard.read_bytes() for shard in shards)
     for shard in shards:
         assert shard.read_bytes() == (desk.folder / "out" / shard.name).read_bytes()
 

@@ -6,6 +6,7 @@ import errno
 from dataclasses import dataclass
 
 import pytest
+from squares import Counted
 
 from cocoscli.data.shards import Sample
 from cocoscli.engine.batch import Pending, Plan, done_here, run
@@ -15,11 +16,9 @@ from cocoscli.errors import BadInput, CocosError
 
 
 @dataclass
-class Numbers:
+class Numbers(Counted):
     """Squares of 0..count-1; some cannot be read, computed or written."""
 
-    count: int = 10
-    unreadable: tuple[int, ...] = ()
     uncomputable: tuple[int, ...] = ()
     unwritable: tuple[int, ...] = ()
     error: int = errno.ENAMETOOLONG
@@ -27,22 +26,7 @@ class Numbers:
     """Items that fit in memory at once."""
 
     def __post_init__(self) -> None:
-        self.reader = self
         self.batches: list[list[int]] = []
-
-    def __len__(self) -> int:
-        return self.count
-
-    def load(self, k: int) -> int:
-        if k in self.unreadable:
-            raise BadInput(f"{k} cannot be read.")
-        return k
-
-    def key(self, k: int) -> str:
-        return str(k)
-
-    def describe(self, k: int) -> dict[str, object]:
-        return {"input": self.key(k)}
 
     def groups(self, loaded: list[int]) -> list[list[int]]:
         """Even and odd numbers apart."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+
+from cocoscli.data.storage import user_cache
 
 VERSION = b"1"
 """Of what is stored; another one finds nothing of before."""
@@ -21,8 +22,7 @@ AT_ONCE = 500
 
 def default_path() -> Path:
     """`cocos/features.sqlite` in the user's cache folder."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "cocos" / "features.sqlite"
+    return user_cache("features.sqlite")
 
 
 class FeatureStore:
