@@ -108,7 +108,7 @@
   }
 
   // All pairs, sorted by a column.
-  const pairs = { column: 0, down: false, shown: STEP };
+  const pairs = { column: 0, down: false, order: [], shown: 0 };
 
   function sorted() {
     const { column, down } = pairs;
@@ -133,14 +133,21 @@
         list();
       });
     });
-    const body = make("tbody", table);
-    for (const item of sorted().slice(0, pairs.shown)) {
+    make("tbody", table);
+    [pairs.order, pairs.shown] = [sorted(), 0];
+    more();
+  }
+
+  function more() {
+    const body = by("pairs").querySelector("tbody");
+    for (const item of pairs.order.slice(pairs.shown, pairs.shown + STEP)) {
       const tr = make("tr", body);
       item.forEach((value, column) => {
         const text = column < 2 ? value : short(value);
         make("td", tr, text, column < 2 ? { class: "text", title: value } : {});
       });
     }
+    pairs.shown += STEP;
     by("more").hidden = pairs.shown >= data.items.length;
   }
 
@@ -154,10 +161,7 @@
     });
     by("figure").addEventListener("change", ends);
     ends();
-    by("more").addEventListener("click", () => {
-      pairs.shown += STEP;
-      list();
-    });
+    by("more").addEventListener("click", more);
     list();
   }
   if (data.classes.rows.length) {

@@ -154,6 +154,8 @@ class LossConfig:
     """Whether plane 0 is a class like others to it; False: unknown (ADE20k's 0), and left out."""
     warp_self: float = 0.0
     """L1 of the warp and the photo for pseudo exemplars (the release's, for DeepFashion)."""
+    pixels: float = 0.0
+    """L1 of the result and the photo for pseudo exemplars (ours; needs no other network)."""
     points: float = 0.0
     """Cross-entropy of matches at points known in both images (ours; needs no other network)."""
 
@@ -176,8 +178,8 @@ class LossConfig:
     @property
     def judges_images(self) -> bool:
         """Whether a term looks at what is drawn; where none does, the match alone is trained."""
-        terms = self.feat, self.perc, self.context, self.adversarial, self.discriminator_features
-        return any(terms)
+        of_features = self.feat, self.perc, self.context
+        return any((*of_features, self.pixels, self.adversarial, self.discriminator_features))
 
     def to_dict(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "context_layers": dict(self.context_layers)}

@@ -209,3 +209,10 @@ def warp_self(
 ) -> Tensor:
     """The release's: L1 of the warped exemplar and the photo, (B,3,H,W), of pseudo pairs alone."""
     return _over_pseudo(form, _l1(warped, photo), pseudo, total)
+
+
+def pixels(
+    form: Form, image: Tensor, photo: Tensor, pseudo: Tensor, total: Total = one_process
+) -> Tensor:
+    """Ours: Eq. 8 of the pixels themselves, L1 of output and photo (B,3,H,W), of pseudo pairs."""
+    return _over_pseudo(form, _l1(image, photo), pseudo, total)

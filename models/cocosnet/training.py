@@ -145,6 +145,8 @@ def generator_terms(
     terms = _matching_terms(config, passed, batch, total)
     if passed.image is None:
         return terms
+    if config.pixels:
+        terms["pixels"] = losses.pixels(config.form, passed.image, batch.photo, batch.pseudo, total)
     return {
         **terms,
         **_feature_terms(config, passed.image, batch, features, total),

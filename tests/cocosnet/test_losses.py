@@ -186,12 +186,12 @@ def test_mask_without_a_valid_pixel_is_zero_and_of_nothing_warped_is_finite():
     assert float(value) == pytest.approx(-math.log(1e-10))
 
 
-def test_warp_self_takes_pseudo_pairs_alone():
-    warped, photo = torch.tensor([1.0, 7]).view(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
+@pytest.mark.parametrize("term", [losses.warp_self, losses.pixels])
+def test_warp_self_and_pixels_take_pseudo_pairs_alone(term):
+    ours, photo = torch.tensor([1.0, 7]).view(2, 1, 1, 1), torch.zeros(2, 1, 1, 1)
     pseudo = torch.tensor([1.0, 0])
-    assert float(losses.warp_self("paper", warped, photo, pseudo)) == 1
-    expected = 1 / (1 + 1e-5) / 2
-    assert float(losses.warp_self("released", warped, photo, pseudo)) == pytest.approx(expected)
+    assert float(term("paper", ours, photo, pseudo)) == 1
+    assert float(term("released", ours, photo, pseudo)) == pytest.approx(1 / (1 + 1e-5) / 2)
 
 
 # Over several processes

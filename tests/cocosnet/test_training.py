@@ -176,6 +176,17 @@ def test_terms_are_those_with_a_weight(config):
             assert all(torch.equal(fewer[n], terms[n]) for n in fewer)
 
 
+def test_pixels_are_those_of_the_result():
+    given = batch()
+    with torch.no_grad():
+        passed = TrainingPass(network(PAPER))(given)
+        losses = dataclasses.replace(PAPER_LOSSES, pixels=1.0)
+        terms = training.generator_terms(losses, passed, given, judge(PAPER), features)
+    each = (passed.image - given.photo).abs().mean(dim=(1, 2, 3))
+    expected = (each * given.pseudo).sum() / given.pseudo.sum()
+    assert float(terms["pixels"]) == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_without_true_masks_there_is_no_mask_term():
     given = batch(exemplar_labels=None)
     with torch.no_grad():

@@ -130,6 +130,14 @@ def test_batch_norm_is_converted_for_many_devices(recipe_of):
     assert list(folded_state(converted)) == keys
 
 
+def test_a_discriminator_that_no_term_asks_is_not_trained(recipe_of):
+    trainer = trainer_of(recipe_of("paper", "losses.adversarial=0.0", "losses.pixels=100.0"))
+    judge = {k: v.clone() for k, v in trainer.discriminator.state_dict().items()}
+    terms = trainer.advance([loaded(0, 1)], 0.0)
+    assert "pixels" in terms and "discriminator_fake" not in terms
+    assert all(torch.equal(judge[k], v) for k, v in trainer.discriminator.state_dict().items())
+
+
 def test_where_no_term_looks_at_images_the_match_alone_is_trained(recipe_of):
     image = ("feat", "perc", "context", "adversarial", "discriminator_features")
     recipe = recipe_of("paper", *(f"losses.{name}=0.0" for name in image))

@@ -81,6 +81,7 @@ SECTIONS = (
                  "of result and photo, L1"),
             _one("mask", "Mask", "cross-entropy of the warped exemplar mask"),
             _one("warp_self", "Warp of itself", "L1 of warp and photo, pseudo exemplars"),
+            _one("pixels", "Pixels", "L1 of result and photo, pseudo exemplars"),
         ),
     ),
     Section(

@@ -120,7 +120,7 @@ class Trainer:
                     passed = self.passing(batch)
                     losses = self._generator_losses(passed, batch)
                 self._backward(losses, len(parts), terms)
-            if passed.image is not None:
+            if passed.image is not None and self.recipe.losses.adversarial:
                 fakes.append((batch, passed.image.detach()))
         self._update("generator", self.model, terms, parts)
         judged: dict[str, float] = {}
