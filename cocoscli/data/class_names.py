@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cocoscli.data.storage import is_file
-from cocoscli.data.textfiles import read_json, read_lines
+from cocoscli.data.textfiles import is_number, read_json, read_lines
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput
 
@@ -45,7 +45,7 @@ def class_names(root: Path) -> dict[int, str]:
     if not is_file(info):
         return {}
     rows = (line.split("\t") for line in read_lines(info))
-    return {int(row[0]): row[-1].strip() for row in rows if len(row) > 1 and row[0].isdecimal()}
+    return {int(row[0]): row[-1].strip() for row in rows if len(row) > 1 and is_number(row[0])}
 
 
 def _names(path: Path) -> dict[int, str]:
@@ -54,7 +54,7 @@ def _names(path: Path) -> dict[int, str]:
     names = {}
     if isinstance(loaded, list):
         names = dict(enumerate(loaded))
-    elif isinstance(loaded, dict) and all(key.isdecimal() for key in loaded):
+    elif isinstance(loaded, dict) and all(map(is_number, loaded)):
         names = {int(key): name for key, name in loaded.items()}
     if not names or any(not isinstance(name, str) for name in names.values()):
         raise BadInput(f"{shown(path)}: expected {expected}.", "Correct or remove it.")

@@ -30,6 +30,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from cocoscli.data.filelist import FileList
 from cocoscli.data.storage import absent, exists, is_file, is_folder, open_large, place, read_parts
+from cocoscli.data.textfiles import is_number
 from cocoscli.data.wording import shown
 from cocoscli.errors import BadInput, CocosError
 
@@ -118,7 +119,7 @@ def expand_braces(spec: str) -> list[str]:
     if found is None:
         return [spec]
     before, after = spec[: found.start()], spec[found.end() :]
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", found[1])
+    span = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", found[1])
     if span:
         width = len(span[1]) if span[1].startswith("0") else 0
         first, last = int(span[1]), int(span[2])
@@ -174,7 +175,7 @@ class ShardIndex:
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, by id; empty where they are not known."""
         names = self.values.get("classes") or {}
-        if not isinstance(names, dict) or not all(str(k).isdecimal() for k in names):
+        if not isinstance(names, dict) or not all(map(is_number, names)):
             return ()
         last = max(map(int, names), default=-1)
         return tuple(str(names.get(str(i), f"class {i}")) for i in range(min(last + 1, 65536)))

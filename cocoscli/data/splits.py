@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cocoscli.data.keypoints import plain
 from cocoscli.data.storage import is_file
-from cocoscli.data.textfiles import once, read_lines
+from cocoscli.data.textfiles import is_number, once, read_lines
 from cocoscli.data.wording import shown
 from cocoscli.errors import CocosError
 
@@ -57,11 +57,7 @@ def names_of(below: Path) -> list[str]:
     """The names that a list may give an item: the ends of its path, without suffix."""
     parts = plain(below.as_posix()).split("/")
     names = ["/".join(parts[start:]) for start in range(len(parts))]
-    return [*names, str(int(parts[-1]))] if _is_number(parts[-1]) else names
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
+    return [*names, str(int(parts[-1]))] if is_number(parts[-1]) else names
 
 
 def _lists(root: Path, prefix: str) -> dict[str, frozenset[str]]:
@@ -98,7 +94,7 @@ def _partitioned(root: Path, partition: Path, below: Path) -> str | None:
     """By CelebA's partition of its own numbers, through CelebA-HQ's mapping where it is there."""
     status = _statuses(partition)
     mapping = next((root / name for name in MAPPINGS if is_file(root / name)), None)
-    if mapping is not None and _is_number(below.stem):
+    if mapping is not None and is_number(below.stem):
         name = _originals(mapping).get(int(below.stem))
         return None if name is None else status.get(name)
     return next((status[name] for name in names_of(below) if name in status), None)
@@ -118,4 +114,4 @@ def _statuses(path: Path) -> dict[str, str]:
 def _originals(path: Path) -> dict[int, str]:
     """From CelebA-HQ's numbers to CelebA's names: rows `number ... name`."""
     rows = (line.replace(",", " ").split() for line in read_lines(path))
-    return {int(row[0]): plain(row[-1]) for row in rows if len(row) > 1 and _is_number(row[0])}
+    return {int(row[0]): plain(row[-1]) for row in rows if len(row) > 1 and is_number(row[0])}

@@ -51,6 +51,11 @@ def read_text(path: Path, most: int = MAX_BYTES) -> str:
         ) from error
 
 
+def is_number(text: str) -> bool:
+    """Whether a word of a file is a plain number, of at most nine digits: an id, an index."""
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
 def read_json(path: Path, expected: str) -> object:
     """What a JSON file holds; BadInput says what was `expected`."""
     try:

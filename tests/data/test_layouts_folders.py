@@ -293,7 +293,7 @@ def test_class_names(tmp_path):
     assert LAYOUTS["edges"].class_names(tmp_path) == {}
     write(tmp_path / "labels.json", {"1": "one", "12": "twelve"})
     assert class_names(tmp_path) == {1: "one", 12: "twelve"}
-    for wrong in ({"x": "one"}, {"1": 1}, [], [None], 3, "{"):
+    for wrong in ({"x": "one"}, {"1": 1}, {"1" * 5000: "one"}, [], [None], 3, "{"):
         write(tmp_path / "labels.json", wrong)
         with pytest.raises(BadInput, match=r"labels\.json"):
             class_names(tmp_path)
