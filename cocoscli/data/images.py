@@ -285,6 +285,8 @@ def opaque_srgb(image: Image.Image, path: Path) -> tuple[Image.Image, Image.Imag
     """Any mode to RGB through the file's ICC profile, as if nothing were transparent, and
     `alpha_of`. Raises BadInput for a mode without meaning; `path` names the file."""
     try:
+        if image.mode == "P" and image.palette is None:  # a PNG may have lost it
+            raise ValueError("its palette is missing")
         return _to_srgb(image), alpha_of(image)
     except (ValueError, OSError) as error:
         raise BadInput(

@@ -196,6 +196,18 @@ def test_floating_point_is_refused(tmp_path):
         read_photo(path)
 
 
+def test_a_palette_image_without_its_palette_is_refused_as_a_photo_and_has_ids(tmp_path):
+    image = Image.fromarray(np.arange(4, dtype=np.uint8).reshape(2, 2)).convert("P")
+    image.save(tmp_path / "a.png")
+    data = (tmp_path / "a.png").read_bytes()
+    at = data.index(b"PLTE") - 4
+    (size,) = struct.unpack(">I", data[at : at + 4])
+    (tmp_path / "a.png").write_bytes(data[:at] + data[at + 12 + size :])
+    with pytest.raises(BadInput, match=r"a\.png.*palette is missing"):
+        read_photo(tmp_path / "a.png")
+    assert read_labels(tmp_path / "a.png").tolist() == [[0, 1], [2, 3]]
+
+
 # Files that are no images
 
 

@@ -34,8 +34,11 @@ def room(monkeypatch, bytes: float) -> None:
 
 MEASURED = [
     ("paper", 4, 64, 680), ("paper", 4, 256, 979), ("paper", 4, 512, 964),
-    ("celebahq-mask", 16, 256, 1029), ("celebahq-mask", 16, 1024, 2713),
-    ("celebahq-edge", 64, 256, 2510), ("celebahq-edge", 64, 512, 3522),
+    ("paper", 64, 256, 2090), ("paper", 64, 512, 2829),
+    ("celebahq-mask", 16, 256, 1029), ("celebahq-mask", 16, 512, 1546),
+    ("celebahq-mask", 16, 1024, 2713), ("celebahq-mask", 64, 128, 2189),
+    ("celebahq-mask", 64, 256, 2683), ("celebahq-mask", 64, 512, 3697),
+    ("celebahq-edge", 64, 256, 2510), ("celebahq-edge", 64, 512, 3522), ("ade20k", 64, 256, 3037),
 ]  # fmt: skip
 """Peaks in fp32 of processes that translate, in MB: preset, width, side."""
 
