@@ -454,6 +454,29 @@ def test_the_page_shows_every_item(desk):
         assert failed or all((desk.folder / "out" / src).is_file() for src, _ in pictures)
 
 
+def test_all_pairs_encode_every_input_and_every_exemplar_once(desk, monkeypatch):
+    """Features of an input serve all its exemplars, and those of an exemplar all inputs."""
+    from cocosnet.correspondence import Correspondence
+
+    desk.fill()
+    seen = {"encode_input": 0, "encode_exemplar": 0}
+
+    def count(name):
+        encode = getattr(Correspondence, name)
+
+        def counted(self, images, *rest):
+            seen[name] += len(images)
+            return encode(self, images, *rest)
+
+        monkeypatch.setattr(Correspondence, name, counted)
+
+    for name in seen:
+        count(name)
+    assert desk.translate("--pairs", "all", "--workers", 0).code == 0
+    assert len(desk.results()) == 6
+    assert seen == {"encode_input": 3, "encode_exemplar": 2}
+
+
 def test_many_exemplars_are_read_with_their_items(desk, monkeypatch):
     from cocoscli.engine import items
 

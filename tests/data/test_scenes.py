@@ -12,6 +12,7 @@ from cocoscli.data.scenes import (
     Layout,
     Style,
     correspondence,
+    open_points,
     render,
     sample_layout,
     trace,
@@ -213,6 +214,22 @@ def test_points_that_two_scenes_share_show_the_same(tmp_path):
     ]
     # Points lie between pixels, and an object may be drawn twice as large in the other scene.
     assert np.nanmedian(apart) < 1 and np.isfinite(apart).mean() > 0.9
+
+
+def test_a_place_of_the_sky_shows_the_same_in_every_scene_of_a_style():
+    style = Style.sample(3)
+    first, second = (render(sample_layout(seed), style, 96) for seed in (1, 2))
+    ours, theirs = open_points(first.coordinates), open_points(second.coordinates)
+    shared = [name for name in ours if name in theirs and name.startswith(f"{Label.SKY}.")]
+    assert len(shared) > 40
+    apart = []
+    for name in shared:
+        assert ours[name] == theirs[name]
+        x, y = (int(value + 0.5) for value in ours[name])
+        assert first.labels[y, x] == Label.SKY
+        apart.append(np.abs(first.image[y, x].astype(int) - second.image[y, x]).mean())
+    assert np.median(apart) < 2
+    assert {int(name.split(".")[0]) for name in ours} == {Label.SKY, Label.WATER}
 
 
 def test_write_scenes_without_truth(tmp_path):

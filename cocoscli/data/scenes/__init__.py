@@ -65,6 +65,9 @@ PALETTE: NDArray[np.uint8] = np.array(
 Size = int | tuple[int, int]
 LANDMARKS = (np.linspace(-0.9, 0.9, 7), np.linspace(0.05, 0.95, 7))
 """u and v of the points that `landmarks` looks for on an object."""
+OPEN = (Label.SKY, Label.WATER)
+OPEN_GRID = 16
+"""Points a side that `open_points` looks at."""
 ELSEWHERE = 100_000  # from the layout seeds of masks to those of exemplars
 MIRRORED = (Label.SKY, Label.MOUNTAIN, Label.HILL)
 GROUND = (Label.GRASS, Label.PATH)
@@ -183,6 +186,21 @@ def landmarks(layout: Layout, seen: Coordinates) -> dict[str, tuple[float, float
     return found
 
 
+def open_points(seen: Coordinates) -> dict[str, tuple[float, float]]:
+    """Places of sky and water, as `landmarks` has those of objects.
+
+    They belong to no object, but in one style the same place of the frame shows the same clouds.
+    """
+    height, width = seen.labels.shape
+    rows, columns = (((np.arange(OPEN_GRID) + 0.5) * side / OPEN_GRID) for side in (height, width))
+    return {
+        f"{label}.{i}.{j}": (float(column - 0.5), float(row - 0.5))
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+        if (label := seen.labels[int(row), int(column)]) in OPEN
+    }
+
+
 def _extent(size: Size) -> tuple[int, int]:
     """Width and height in pixels."""
     return (size, size) if isinstance(size, int) else size
@@ -288,12 +306,14 @@ def write_dataset(folder: Path, count: int, *, size: int = 128, seed: int = 0) -
     """Writes scenes as a dataset: images/scene-0000.png ... and masks/ of the same names.
 
     Four scenes after another are of one style: each is the truth of any of the others as its
-    exemplar. styles.csv says of which; points.csv has the `landmarks` of the images.
+    exemplar. styles.csv says of which; points.csv has the `landmarks` of the images and their
+    `open_points`.
     """
     known = {}
     for i in range(count):
         scene = render(Layout.sample(seed + i), Style.sample(seed + i // OF_A_STYLE), size)
-        known[f"images/{mask_name(i)}"] = landmarks(scene.layout, scene.coordinates)
+        objects = landmarks(scene.layout, scene.coordinates)
+        known[f"images/{mask_name(i)}"] = objects | open_points(scene.coordinates)
         save_image(scene.image, folder / "images" / mask_name(i))
         save_mask(scene.labels, folder / "masks" / mask_name(i))
     _save_points(known, folder / "points.csv")
