@@ -163,7 +163,8 @@ def train(
             return None
         if dry_run:
             return console.say_facts(describe(plan), json)
-        events = TrainingRun(plan, on_interrupt=_say_stopping).events()
+        run = TrainingRun(plan, _say_stopping) if processes.first else TrainingRun(plan)
+        events = run.events()
         if tensorboard and processes.first:
             events = mirrored(events, plan.output)
         last = train_progress(events, quiet=not processes.first)

@@ -6,8 +6,9 @@ that come out is a product over channels of its own, and what these give goes th
 matrix. The polynomials behind it are evaluated at 0, +-1/sqrt(2), +-sqrt(2) and infinity: points so
 close to 1 in size that fp32 is about as exact as in the plain sum.
 
-For inference on a CPU, whose libraries have no such convolution. In bf16 the products are of bf16,
-which costs a relative error of about 1 % against 0.3 % of the plain sum; all else is in fp32.
+For inference on a CPU, whose libraries have no such convolution. In bf16 all three are products of
+bf16 summed in fp32, which costs a relative error of about 1.5 % against 0.2 % of the plain sum; all
+but a hundredth of it is that of the places, however tiles and results are transformed.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def convolve(padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _convolve(padded: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """padded (H+2,W+2,C), out (H,W,O)."""
-    _, of_input, of_places = _matrices()
+    of_input, of_places = (matrix.to(weight.dtype) for matrix in _matrices()[1:])
     down, across = out.shape[0] // TILE, out.shape[1] // TILE
     _, inputs, outputs = weight.shape
     tiles = padded.unfold(0, PLACES, TILE).unfold(1, PLACES, TILE).permute(3, 4, 0, 1, 2)
@@ -79,9 +80,8 @@ def _convolve(padded: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) 
     rows = max(1, TILES_AT_ONCE // across)
     for top in range(0, down, rows):
         strip = slice(top, top + rows)
-        places = of_input @ tiles[:, :, strip].flatten(0, 1).flatten(1).float()
-        places = places.view(PLACES**2, -1, inputs).to(weight.dtype)
-        products = torch.bmm(places, weight).flatten(1).float()
+        places = of_input @ tiles[:, :, strip].flatten(0, 1).flatten(1)
+        products = torch.bmm(places.view(PLACES**2, -1, inputs), weight).flatten(1)
         found = (of_places @ products).view(TILE, TILE, -1, across, outputs)
         into = results[:, :, strip]
         into.copy_(found if bias is None else found.add_(bias))

@@ -111,5 +111,5 @@ def test_changed_weights_are_transformed_anew(calls):
     conv.load_state_dict({k: v / 2 for k, v in conv.state_dict().items()}, assign=True)
     assert gap(conv(x), first) < 1e-5
     conv.bfloat16()
-    assert gap(conv(x.bfloat16()).float(), first) < 0.05
+    assert gap(conv(x.bfloat16()).float(), first) < 0.1
     assert len(calls) == 5

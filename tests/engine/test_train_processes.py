@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 import training
 
+from cocoscli.engine.training import interrupts
 from cocoscli.engine.training.interrupts import deferred_signals
 
 LIMIT = 250
@@ -19,10 +21,10 @@ LIMIT = 250
 class Process:
     """`cocos train` with tiny features in a process and group of its own."""
 
-    def __init__(self, bench, *more: object) -> None:
+    def __init__(self, bench, *more: object, launcher: Sequence[str] = ()) -> None:
         self.log = bench.folder / "run/log.jsonl"
         self.process = subprocess.Popen(
-            [sys.executable, training.__file__, *bench.arguments(*more)],
+            [sys.executable, *launcher, training.__file__, *bench.arguments(*more)],
             cwd=bench.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -84,6 +86,31 @@ def test_signals_wait_and_a_second_one_does_not():
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_under_torchrun_a_signal_that_comes_twice_is_one(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setattr(interrupts, "ECHO", 0.5)
+    with deferred_signals() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.6)
+        assert asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
+
+
+def test_ctrl_c_saves_under_torchrun_too(bench):
+    """The terminal's signal reaches all processes, and those of torchrun once more by it."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    process = Process(bench, "--set", "schedule.batch_size=2", launcher=launch)
+    process.wait_for_steps(2)
+    process.signal(signal.SIGINT)
+    _, said = process.process.communicate(timeout=LIMIT)
+    assert said.count("stopping: the step at hand") == 1
+    (step,) = bench.steps()
+    assert step >= 2 and f"checkpoint at step {step}" in said and bench.temporaries() == []
 
 
 def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
