@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 
 import cocosnet
 import pytest
@@ -10,7 +11,13 @@ import torch
 from cocosnet.weights import build
 
 from cocoscli.engine import memory, network
-from cocoscli.engine.memory import available_bytes, check_memory, estimate_bytes, largest_size
+from cocoscli.engine.memory import (
+    available_bytes,
+    check_memory,
+    estimate_bytes,
+    give_back_large_blocks,
+    largest_size,
+)
 from cocoscli.errors import CocosError
 
 CPU = torch.device("cpu")
@@ -171,3 +178,7 @@ def test_weights_info_says_the_memory_of_a_size(desk, monkeypatch):
     assert json.loads(told.out)["largest_size"] is None
     told = desk.run("weights", "info", weights, "--size", "original")
     assert told.code == 2 and "--size original" in told.said[0]
+
+
+def test_large_blocks_go_back_where_the_library_can():
+    assert give_back_large_blocks() == (platform.libc_ver()[0] == "glibc")

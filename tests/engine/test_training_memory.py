@@ -12,9 +12,11 @@ from cocoscli.engine.training.trainer import Machine
 from cocoscli.errors import CocosError
 from cocoscli.recipe import read_recipe
 
+SMALL = ("model.width=4", "schedule.batch_size=4")
+
 
 def needed(*changes: str, **machine: object) -> float:
-    recipe = read_recipe("scenes", ("model.width=4", "schedule.ema=0.0", *changes))
+    recipe = read_recipe("scenes", (*SMALL, "schedule.ema=0.0", *changes))
     return training_bytes(recipe, Machine(device=torch.device("cpu"), **machine))
 
 
@@ -36,7 +38,7 @@ def test_what_saves_memory_counts(machine):
 
 def test_what_does_not_fit_is_said_with_what_would(monkeypatch):
     monkeypatch.setattr(training_memory, "available_bytes", lambda device: 1e6)
-    recipe = read_recipe("scenes", ("model.width=4",))
+    recipe = read_recipe("scenes", SMALL)
     with pytest.raises(CocosError, match=r"takes about 2\.\d GB, this machine has 0\.0 GB") as told:
         check_memory(recipe, Machine(device=torch.device("cpu")))
     for way in ("--accumulate", "--recompute", "--set schedule.batch_size=2"):

@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import parametrize
 
 from cocoscli.engine.device import autocast
+from cocoscli.engine.memory import give_back_large_blocks
 from cocoscli.engine.tensors import condition_tensor, photo_tensor
 from cocoscli.engine.training.distributed import Processes
 from cocoscli.engine.training.loading import Loaded
@@ -70,6 +71,8 @@ class Trainer:
     ) -> None:
         self.recipe, self.machine, self.features = recipe, machine, features
         device = machine.device
+        if machine.recompute and device.type == "cpu":
+            give_back_large_blocks()
         self.model: cocosnet.CoCosNet = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model.train()
         self.discriminator = _discriminator(model.config, machine.seed).to(device).train()
