@@ -57,8 +57,7 @@ BASE = (
     "losses.pixels=0", "losses.points=0", "data.same_style=false", "data.exemplars.first=0.5",
     "data.exemplars.last=0.2", "data.exemplars.any=0", "data.exemplars.pseudo=0.3",
     "optimiser.lr=1e-4", "optimiser.beta1=0", "optimiser.beta2=0.9", "optimiser.eps=1e-3",
-    "schedule.ema=0.98", "schedule.batch_size=2",
-    "schedule.mask_epochs=0",
+    "schedule.ema=0.98", "schedule.batch_size=2", "schedule.mask_epochs=0",
 )  # fmt: skip
 """The full network: the release's form without exemplar masks, small; spatial normalisation is
 defined for descriptors of one cell only."""

@@ -119,8 +119,8 @@ def expand_braces(spec: str) -> list[str]:
     if found is None:
         return [spec]
     before, after = spec[: found.start()], spec[found.end() :]
-    span = re.fullmatch(r"(\d{1,9})\.\.(\d{1,9})", found[1])
-    if span:
+    span = re.fullmatch(r"(\d{1,255})\.\.(\d{1,255})", found[1])
+    if span:  # longer is no file's name
         width = len(span[1]) if span[1].startswith("0") else 0
         first, last = int(span[1]), int(span[2])
         if last - first >= 1_000_000:

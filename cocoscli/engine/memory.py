@@ -102,8 +102,8 @@ def give_back_large_blocks() -> bool:
     """From now on blocks of 16 MB and more return to the system as soon as they are freed.
 
     glibc maps only those of 32 MB on their own once it has seen some; smaller ones that lie between
-    kept ones pile up, in a full-size training step to half a gigabyte. Costs small networks up to
-    a fifth of their speed. False where it is another C library's.
+    kept ones pile up. From 4 MB on more would return, for a fifth to a quarter of a training's
+    time. False where it is another C library's.
     """
     setting = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     return setting is not None and bool(setting(_MMAP_THRESHOLD, 16 * 2**20))

@@ -28,8 +28,8 @@ TILES_AT_ONCE = 256
 
 
 @cache
-def _matrices() -> tuple[Tensor, Tensor, Tensor]:
-    """What 3x3 weights (36,9), input tiles (36,36) and places (16,36) go through, in fp32."""
+def _matrices(dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """What 3x3 weights (36,9), input tiles (36,36) and places (16,36) go through."""
     p, q = math.sqrt(0.5), math.sqrt(2.0)
     points = (p, -p, q, -q)
     others = (q, q, p, p)
@@ -47,13 +47,13 @@ def _matrices() -> tuple[Tensor, Tensor, Tensor]:
         [float(k == 0), *(x**k for x in points), float(k == TILE - 1)] for k in range(TILE)
     ]
     sides = (torch.tensor(m, dtype=torch.float64) for m in (of_weight, of_input, of_places))
-    weight, input, places = (torch.kron(side, side).float() for side in sides)
+    weight, input, places = (torch.kron(side, side).to(dtype) for side in sides)
     return weight, input, places
 
 
 def transformed(weight: Tensor) -> Tensor:
     """A weight (O,C,3,3) -> (36,C,O), what `convolve` takes."""
-    matrix, _, _ = _matrices()
+    matrix, _, _ = _matrices(torch.float32)
     places = matrix @ weight.permute(2, 3, 1, 0).flatten(0, 1).flatten(1).float()
     return places.view(-1, weight.shape[1], weight.shape[0]).to(weight.dtype)
 
@@ -72,7 +72,7 @@ def convolve(padded: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 def _convolve(padded: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> None:
     """padded (H+2,W+2,C), out (H,W,O)."""
-    of_input, of_places = (matrix.to(weight.dtype) for matrix in _matrices()[1:])
+    _, of_input, of_places = _matrices(weight.dtype)
     down, across = out.shape[0] // TILE, out.shape[1] // TILE
     _, inputs, outputs = weight.shape
     tiles = padded.unfold(0, PLACES, TILE).unfold(1, PLACES, TILE).permute(3, 4, 0, 1, 2)

@@ -177,31 +177,31 @@ def test_terms_are_those_with_a_weight(config):
             assert all(torch.equal(fewer[n], terms[n]) for n in fewer)
 
 
+@torch.no_grad()
+def papers_terms(given, **changes):
+    """The pass of a batch in the paper's form, and its terms under changed losses."""
+    passed = TrainingPass(network(PAPER))(given)
+    losses = dataclasses.replace(PAPER_LOSSES, **changes)
+    return passed, training.generator_terms(losses, passed, given, judge(PAPER), features)
+
+
 def test_pixels_are_those_of_the_result():
     given = batch()
-    with torch.no_grad():
-        passed = TrainingPass(network(PAPER))(given)
-        losses = dataclasses.replace(PAPER_LOSSES, pixels=1.0)
-        terms = training.generator_terms(losses, passed, given, judge(PAPER), features)
+    passed, terms = papers_terms(given, pixels=1.0)
     each = (passed.image - given.photo).abs().mean(dim=(1, 2, 3))
     expected = (each * given.pseudo).sum() / given.pseudo.sum()
     assert float(terms["pixels"]) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_without_true_masks_there_is_no_mask_term():
-    given = batch(exemplar_labels=None)
-    with torch.no_grad():
-        passed = TrainingPass(network(PAPER))(given)
-        terms = training.generator_terms(PAPER_LOSSES, passed, given, judge(PAPER), features)
+    _, terms = papers_terms(batch(exemplar_labels=None))
     assert set(terms) == COMMON - {"mask"}
 
 
 def test_background_counts_in_the_mask_term_where_it_is_a_class():
     given = batch()
+    passed, terms = papers_terms(given, mask_background=True)
     with torch.no_grad():
-        passed = TrainingPass(network(PAPER))(given)
-        losses = dataclasses.replace(PAPER_LOSSES, mask_background=True)
-        terms = training.generator_terms(losses, passed, given, judge(PAPER), features)
         warped = passed.match.warp(F.interpolate(given.exemplar_labels, scale_factor=1 / 4))
         ours = F.interpolate(given.input, scale_factor=1 / 4)
         expected = (ours * -(warped + 1e-10).log()).sum() / ours.sum()
@@ -265,11 +265,7 @@ def test_known_points_pull_both_matches_to_them(config):
 
 
 def test_without_points_photos_are_not_matched():
-    given = batch()
-    with torch.no_grad():
-        passed = TrainingPass(network(PAPER))(given)
-        losses = dataclasses.replace(PAPER_LOSSES, points=1.0)
-        terms = training.generator_terms(losses, passed, given, judge(PAPER), features)
+    passed, terms = papers_terms(batch(), points=1.0)
     assert passed.photo_match is None and "points" not in terms
 
 
