@@ -55,6 +55,10 @@ class PointFile:
     """By key without suffix; in the place of faulty points, what is wrong."""
     common: Points | None = None
 
+    def names(self, key: str) -> bool:
+        """Whether the file has points of an image, good or faulty."""
+        return self.common is not None or plain(key) in self.by_key
+
     def of(self, key: str, size: Size) -> Points:
         """The points of an image whose file is of (width, height); none where it is not named.
 

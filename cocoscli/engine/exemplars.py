@@ -59,8 +59,22 @@ def nearest(scan: Scan, vectors: np.ndarray, k: int, query: str, asked_by: np.nd
 
 
 def drawn(source: Source, scan: Scan, k: int, seed: int) -> Retrieval:
-    """By chance, from the seed and the name of each."""
-    return by_split(scan, k, "random", _draw(source, scan, k, seed))
+    """By chance, from the seed and the name of each.
+
+    Photos with known points draw among the others that have some, since a pair teaches by them only
+    where both have.
+    """
+    draw_from = _draw(source, scan, k, seed)
+    known = np.array([scan.usable[i] and source.has_points(i) for i in range(len(source))], bool)
+
+    def search(asked: np.ndarray, given: np.ndarray) -> Found:
+        indices, scores = draw_from(asked, given)
+        among = draw_from(asked, given[known[given]])
+        better = known[asked] & (among[0] >= 0).any(axis=1)
+        indices[better], scores[better] = (found[better] for found in among)
+        return indices, scores
+
+    return by_split(scan, k, "random", search if known.any() else draw_from)
 
 
 def _draw(source: Source, scan: Scan, k: int, seed: int) -> Search:

@@ -87,6 +87,13 @@ class Source:
             return NONE
         return self.points.of(below(photo, self.root), size)
 
+    def has_points(self, i: int) -> bool:
+        """Whether points are given for the photo of an item."""
+        if self.points is None:
+            return False
+        photo = self.layout.photo(self.item(i))
+        return photo is not None and self.points.names(below(photo, self.root))
+
     def _checked(self, i: int, sources: Sources) -> Sources:
         if self.channels is not None and "ids" in sources.arrays:
             check_ids(sources.arrays["ids"], self.channels, self.ignore, source=shown(self.item(i)))

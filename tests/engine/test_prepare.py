@@ -580,6 +580,23 @@ def test_points_travel_with_their_photos(own, tmp_path):
     assert seen > COUNT
 
 
+def test_a_photo_with_points_draws_exemplars_with_points(own, tmp_path):
+    names = sorted(path.name for path in (own / "images").iterdir())
+    points = tmp_path / "p.csv"
+    points.write_text("".join(f"images/{name},nose,3,3\n" for name in names[::3]))
+    options = {"exemplars": "random", "keep_all": True, "val": 0.0}
+    run(own, tmp_path / "out", points=points, **options)
+    asked = {Path(key).name: {Path(other).name for other in found}
+             for key, found in given(tmp_path / "out").items()}  # fmt: skip
+    for name in names[::3]:
+        assert asked[name] and asked[name] <= {*names[::3]}
+    others = set.union(*(asked[name] for name in {*names} - {*names[::3]}))
+    assert others & {*names[::3]} and others - {*names[::3]}
+    points.write_text(f"images/{names[0]},nose,3,3\n")
+    run(own, tmp_path / "one", points=points, **options)
+    assert all(given(tmp_path / "one").values())  # it alone has some, and draws among all
+
+
 def test_points_outside_of_their_photo_cost_one_item(own, tmp_path):
     name = sorted((own / "images").iterdir())[0].name
     points = tmp_path / "p.csv"
