@@ -24,7 +24,6 @@ from cocoscli.recipe import Recipe
 
 POINTS = 256
 """Points of a sample at most."""
-NO_PAIRS = np.empty((0, 4), np.float32)
 
 
 class TrainingItem(NamedTuple):
@@ -42,8 +41,9 @@ class TrainingItem(NamedTuple):
     pseudo: bool
     """Whether the photo is what should come out: the exemplar was made from it, or has its very
     style."""
-    points: np.ndarray = NO_PAIRS
-    """(N,4) float32: x and y in the photo and in the exemplar, of points that both show."""
+    points: np.ndarray | None = None
+    """(N,4) float32: x and y in the photo and in the exemplar, of points that both show; None where
+    no loss asks for them."""
 
 
 @dataclass(frozen=True)
@@ -217,11 +217,12 @@ class SampleReader:
         target: Aligned,
         exemplar: Aligned,
         pseudo: bool,
-        points: np.ndarray = NO_PAIRS,
+        points: np.ndarray | None = None,
     ) -> TrainingItem:
         condition = self._condition(exemplar, key) if self.exemplar_conditions else None
         own = self._condition(target, key)
-        return TrainingItem(key, target.photo, own, exemplar.photo, condition, pseudo, points)
+        known = points if self.points else None
+        return TrainingItem(key, target.photo, own, exemplar.photo, condition, pseudo, known)
 
     def _condition(self, item: Aligned, key: str) -> np.ndarray:
         array = build_condition(item.sources, item.photo)

@@ -264,7 +264,7 @@ def test_real_exemplars_share_the_points_of_the_same_name():
 def test_points_are_read_where_a_loss_asks_for_them():
     given = sample()
     given.members["points.json"] = b"broken"
-    assert len(reader().training(given, (0,)).points) == 0
+    assert reader().training(given, (0,)).points is None
     with pytest.raises(BadInput, match=r"a\.png: points: no points of an image"):
         reader("losses.points=1").training(given, (0,))
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import training
@@ -127,15 +130,32 @@ def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
     assert training.differing(bench.learned(), bench.learned("whole")) == []
 
 
+def keep_points(shard: Path, every: int) -> None:
+    """Take the points of all photos but of every so-manieth out of a shard."""
+    with tarfile.open(shard) as file:
+        members = [(info, file.extractfile(info).read()) for info in file]
+    keys = sorted({info.name.partition(".")[0] for info, _ in members})
+    without = {f"{key}.points.json" for n, key in enumerate(keys) if n % every}
+    with tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as file:
+        for info, data in members:
+            if info.name not in without:
+                file.addfile(info, io.BytesIO(data))
+
+
 @pytest.mark.slow
 def test_many_processes_are_as_one(bench):
-    """Two processes with two readers each, on one shard. Without batch norm: it would need
-    SyncBatchNorm, which a CPU has not.
+    """Two processes with two readers each, on one shard where every fourth photo has points, so that
+    most batches of a process have none. Without batch norm: it would need SyncBatchNorm, which a
+    CPU has not.
 
     Two steps: a fresh network's gradients are so steep that rounding (2e-7 of its weights) changes
     the third one's by a few per cent in one process, too. Adam's eps lies above their rounding.
     """
-    sets = ("schedule.batch_size=4", "optimiser.eps=30.0", "optimiser.eps_discriminator=1e-2")
+    sets = (
+        "schedule.batch_size=4", "optimiser.eps=30.0", "optimiser.eps_discriminator=1e-2",
+        "losses.points=1", "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }",
+    )  # fmt: skip
+    keep_points(bench.folder / "shards/train-000000.tar", every=4)
     more = ["--data", "shards/train-000000.tar", "--max-steps", 2]
     more += [word for change in sets for word in ("--set", change)]
     assert bench.train(*more, output="one", recipe="released").code == 0
@@ -155,5 +175,6 @@ def test_many_processes_are_as_one(bench):
             assert float((many[name] - value).abs().max()) < 1e-5, name
     logged = [[e["terms"] for e in bench.log(o) if e["event"] == "step"] for o in ("one", "run")]
     assert [len(terms) for terms in logged] == [2, 2] and "gradient_generator" in logged[0][0]
+    assert any(terms["points"] > 0 for terms in logged[0])
     for a, b in zip(*logged, strict=True):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-5)

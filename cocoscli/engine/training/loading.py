@@ -38,7 +38,8 @@ class Loaded:
     pseudo: Tensor
     """(B,) float, 1 where the exemplar is a pseudo one."""
     points: Tensor | None = None
-    """(B,N,4) float, NaN behind a sample's last; None where no sample has any."""
+    """(B,N,4) float, NaN behind a sample's last; None where no loss asks for them. There is one even
+    where no sample has any: processes sum over all of their batches, whoever's have none."""
     skipped: tuple[str, ...] = ()
     """What was wrong with samples that others stand in for."""
 
@@ -66,13 +67,13 @@ def _stacked(arrays: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(joined.astype(np.int32) if joined.dtype == np.uint16 else joined)
 
 
-def _filled(points: list[np.ndarray]) -> Tensor | None:
+def _filled(points: list[np.ndarray | None]) -> Tensor | None:
     """Points (N,4) of each sample as one tensor."""
-    longest = max(map(len, points))
-    if not longest:
+    given = [each for each in points if each is not None]
+    if len(given) < len(points):
         return None
-    filled = np.full((len(points), longest, 4), np.nan, np.float32)
-    for row, own in zip(filled, points, strict=True):
+    filled = np.full((len(points), max(1, *map(len, given)), 4), np.nan, np.float32)
+    for row, own in zip(filled, given, strict=True):
         row[: len(own)] = own
     return torch.from_numpy(filled)
 
