@@ -89,8 +89,8 @@ class SampleReader:
             points = self._both_show(np.hstack([target.points, exemplar.points]), rng)
             return self._item(found.key, target, exemplar, pseudo=True, points=points)
         real = self._recoloured(self._known(found, zoom, number), rng)
-        # What is named left in both must not be mirrored in one of them.
-        follow = mirrored if own.names and real.names else None
+        # Points tell left from right; a pair without any must not teach that they are alike.
+        follow = mirrored if self.points else None
         exemplar, _ = self._cropped(self._moved(real.item, rng), rng, follow)
         ours, theirs = shared_names(own.names, real.names)
         points = np.hstack([target.points[ours], exemplar.points[theirs]])

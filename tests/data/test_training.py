@@ -261,6 +261,19 @@ def test_real_exemplars_share_the_points_of_the_same_name():
     assert mirrored > 0  # the order of points is drawn too
 
 
+def test_pairs_without_points_are_mirrored_together_too():
+    given = sample(1)
+    sided = np.repeat([0, 13], 48)[None].repeat(96, axis=0).astype(np.uint8)
+    for name in ("image", "exemplar.0"):
+        given.members[f"{name}.png"] = png(photo_of(sided))
+    real = "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }"
+    for points, expected in (("losses.points=1", {True}), ("losses.points=0", {True, False})):
+        reads = reader("data.flip=true", points, real)
+        items = [reads.training(given, (seed,)) for seed in range(12)]
+        ways = [(i.photo[0, 0, 0] < 99, i.exemplar[0, 0, 0] < 99) for i in items]
+        assert len(set(ways)) > 1 and {ours == theirs for ours, theirs in ways} == expected
+
+
 def test_points_are_read_where_a_loss_asks_for_them():
     given = sample()
     given.members["points.json"] = b"broken"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -104,7 +105,9 @@ class Trainer:
 
     def _spread(self, module: nn.Module) -> nn.Module:
         ids = [self.machine.device.index] if self.machine.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+        with warnings.catch_warnings():  # torch 2.14 has another name for it, which 2.4 does not know
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
 
     def advance(self, parts: Sequence[Loaded], epoch: float) -> dict[str, float]:
         """One step over this process's batches -> the weighted terms, before the update.
