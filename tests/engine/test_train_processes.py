@@ -144,9 +144,9 @@ def keep_points(shard: Path, every: int) -> None:
 
 @pytest.mark.slow
 def test_many_processes_are_as_one(bench):
-    """Two processes with two readers each, on one shard where every fourth photo has points, so that
-    most batches of a process have none. Without batch norm: it would need SyncBatchNorm, which a
-    CPU has not.
+    """Two processes with two readers each, on one shard where every fourth photo has points, so
+    that most batches of a process have none. Without batch norm: it would need SyncBatchNorm, which
+    a CPU has not.
 
     Two steps: a fresh network's gradients are so steep that rounding (2e-7 of its weights) changes
     the third one's by a few per cent in one process, too. Adam's eps lies above their rounding.

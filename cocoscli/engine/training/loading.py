@@ -38,8 +38,8 @@ class Loaded:
     pseudo: Tensor
     """(B,) float, 1 where the exemplar is a pseudo one."""
     points: Tensor | None = None
-    """(B,N,4) float, NaN behind a sample's last; None where no loss asks for them. There is one even
-    where no sample has any: processes sum over all of their batches, whoever's have none."""
+    """(B,N,4) float, NaN behind a sample's last; None where no loss asks for them. N is 1 where no
+    sample has any: processes sum over all of their batches, whoever's have none."""
     skipped: tuple[str, ...] = ()
     """What was wrong with samples that others stand in for."""
 

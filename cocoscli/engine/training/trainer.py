@@ -105,8 +105,8 @@ class Trainer:
 
     def _spread(self, module: nn.Module) -> nn.Module:
         ids = [self.machine.device.index] if self.machine.device.type == "cuda" else None
-        with warnings.catch_warnings():  # torch 2.14 has another name for it, which 2.4 does not know
-            warnings.simplefilter("ignore", FutureWarning)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # the new name is unknown to torch 2.4
             return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
 
     def advance(self, parts: Sequence[Loaded], epoch: float) -> dict[str, float]:
