@@ -55,7 +55,7 @@ class PointFile:
     """By key without suffix; in the place of faulty points, what is wrong."""
     common: Points | None = None
 
-    def names(self, key: str) -> bool:
+    def has(self, key: str) -> bool:
         """Whether the file has points of an image, good or faulty."""
         return self.common is not None or plain(key) in self.by_key
 

@@ -92,7 +92,7 @@ class Source:
         if self.points is None:
             return False
         photo = self.layout.photo(self.item(i))
-        return photo is not None and self.points.names(below(photo, self.root))
+        return photo is not None and self.points.has(below(photo, self.root))
 
     def _checked(self, i: int, sources: Sources) -> Sources:
         if self.channels is not None and "ids" in sources.arrays:
