@@ -134,8 +134,11 @@ class SampleReader:
         further = corners(item.photo) if exemplar is None else NONE.xy
         return _Known(replace(item, points=np.vstack([named.xy, further])), named.names)
 
-    def _both_show(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Of points (N,4) those that lie in both images, at most `POINTS` of them."""
+    def _both_show(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
+        """Of points (N,4) those that lie in both images, at most `POINTS` of them; None where no
+        loss asks for them."""
+        if not self.points:
+            return None
         inside = ((points >= 0) & (points <= self.size - 1)).all(axis=1)
         seen = points[inside].astype(np.float32)
         return seen[rng.permutation(len(seen))[:POINTS]]
@@ -221,8 +224,7 @@ class SampleReader:
     ) -> TrainingItem:
         condition = self._condition(exemplar, key) if self.exemplar_conditions else None
         own = self._condition(target, key)
-        known = points if self.points else None
-        return TrainingItem(key, target.photo, own, exemplar.photo, condition, pseudo, known)
+        return TrainingItem(key, target.photo, own, exemplar.photo, condition, pseudo, points)
 
     def _condition(self, item: Aligned, key: str) -> np.ndarray:
         array = build_condition(item.sources, item.photo)

@@ -65,16 +65,19 @@ def drawn(source: Source, scan: Scan, k: int, seed: int) -> Retrieval:
     where both have.
     """
     draw_from = _draw(source, scan, k, seed)
-    known = np.array([scan.usable[i] and source.has_points(i) for i in range(len(source))], bool)
+    if source.points is None:
+        return by_split(scan, k, "random", draw_from)
+    known = np.array([source.has_points(i) for i in range(len(source))], bool)
 
     def search(asked: np.ndarray, given: np.ndarray) -> Found:
-        indices, scores = draw_from(asked, given)
-        among = draw_from(asked, given[known[given]])
-        better = known[asked] & (among[0] >= 0).any(axis=1)
-        indices[better], scores[better] = (found[better] for found in among)
+        indices, scores = not_found(len(asked), k)
+        having = known[asked]
+        indices[having], scores[having] = draw_from(asked[having], given[known[given]])
+        alone = (indices < 0).all(axis=1)
+        indices[alone], scores[alone] = draw_from(asked[alone], given)
         return indices, scores
 
-    return by_split(scan, k, "random", search if known.any() else draw_from)
+    return by_split(scan, k, "random", search)
 
 
 def _draw(source: Source, scan: Scan, k: int, seed: int) -> Search:

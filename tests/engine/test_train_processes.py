@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 import training
 
+from cocoscli.data.shards import ShardList, ShardWriter
 from cocoscli.engine.training import interrupts
 from cocoscli.engine.training.interrupts import deferred_signals
 
@@ -130,51 +128,68 @@ def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
     assert training.differing(bench.learned(), bench.learned("whole")) == []
 
 
-def keep_points(shard: Path, every: int) -> None:
-    """Take the points of all photos but of every so-manieth out of a shard."""
-    with tarfile.open(shard) as file:
-        members = [(info, file.extractfile(info).read()) for info in file]
-    keys = sorted({info.name.partition(".")[0] for info, _ in members})
-    without = {f"{key}.points.json" for n, key in enumerate(keys) if n % every}
-    with tarfile.open(shard, "w", format=tarfile.USTAR_FORMAT) as file:
-        for info, data in members:
-            if info.name not in without:
-                file.addfile(info, io.BytesIO(data))
-
-
-@pytest.mark.slow
-def test_many_processes_are_as_one(bench):
-    """Two processes with two readers each, on one shard where every fourth photo has points, so
-    that most batches of a process have none. Without batch norm: it would need SyncBatchNorm, which
-    a CPU has not.
-
-    Two steps: a fresh network's gradients are so steep that rounding (2e-7 of its weights) changes
-    the third one's by a few per cent in one process, too. Adam's eps lies above their rounding.
-    """
-    sets = (
-        "schedule.batch_size=4", "optimiser.eps=30.0", "optimiser.eps_discriminator=1e-2",
-        "losses.points=1", "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }",
-    )  # fmt: skip
-    keep_points(bench.folder / "shards/train-000000.tar", every=4)
-    more = ["--data", "shards/train-000000.tar", "--max-steps", 2]
-    more += [word for change in sets for word in ("--set", change)]
-    assert bench.train(*more, output="one", recipe="released").code == 0
-    arguments = bench.arguments(*more, "--workers", 2, recipe="released")
+def in_two_processes(bench, *more: object) -> str:
+    """`cocos train` of the released form with two readers a process -> what was said."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+    arguments = bench.arguments(*more, "--workers", 2, recipe="released")
     told = subprocess.run(
         [*launch, "2", training.__file__, *arguments],
         cwd=bench.folder, capture_output=True, text=True, timeout=LIMIT,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
-    assert told.stderr.count("training from step 0 to") == 1
-    assert told.stderr.count("checkpoint at step 2") == 1  # the first process alone writes
+    return told.stderr
+
+
+def logged(bench, output: str) -> list[dict[str, float]]:
+    """The terms of each step of a run."""
+    return [event["terms"] for event in bench.log(output) if event["event"] == "step"]
+
+
+@pytest.mark.slow
+def test_many_processes_are_as_one(bench):
+    """Two processes with two readers each, on one shard. Without batch norm: it would need
+    SyncBatchNorm, which a CPU has not.
+
+    Two steps: a fresh network's gradients are so steep that rounding (2e-7 of its weights) changes
+    the third one's by a few per cent in one process, too. Adam's eps lies above their rounding.
+    """
+    sets = ("schedule.batch_size=4", "optimiser.eps=30.0", "optimiser.eps_discriminator=1e-2")
+    more = ["--data", "shards/train-000000.tar", "--max-steps", 2]
+    more += [word for change in sets for word in ("--set", change)]
+    assert bench.train(*more, output="one", recipe="released").code == 0
+    said = in_two_processes(bench, *more)
+    assert said.count("training from step 0 to") == 1
+    assert said.count("checkpoint at step 2") == 1  # the first process alone writes
     one, many = bench.learned("one"), bench.learned()
     assert one.keys() == many.keys()
     for name, value in one.items():
         if name.startswith(("weights:", "state:model", "state:discriminator")):
             assert float((many[name] - value).abs().max()) < 1e-5, name
-    logged = [[e["terms"] for e in bench.log(o) if e["event"] == "step"] for o in ("one", "run")]
-    assert [len(terms) for terms in logged] == [2, 2] and "gradient_generator" in logged[0][0]
-    assert any(terms["points"] > 0 for terms in logged[0])
-    for a, b in zip(*logged, strict=True):
+    steps = [logged(bench, output) for output in ("one", "run")]
+    assert [len(terms) for terms in steps] == [2, 2] and "gradient_generator" in steps[0][0]
+    for a, b in zip(*steps, strict=True):
         assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_process_whose_batch_has_no_points_sums_with_the_others(bench):
+    """One photo of a shard has points, so at most one of two processes has a pair with some."""
+    shard = bench.folder / "shards/train-000000.tar"
+    shards = ShardList([shard])
+    samples = [shards.sample(n) for n in range(len(shards))]
+    with open(shard, "wb") as file:
+        writer = ShardWriter(file)
+        for sample in samples:
+            if sample is not samples[0]:
+                sample.members.pop("points.json", None)
+            writer.add(sample)
+        writer.close()
+    real = "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }"
+    more = ["--data", "shards/train-000000.tar", "--max-steps", 2]
+    for change in ("schedule.batch_size=2", "losses.points=1", real):
+        more += ["--set", change]
+    assert bench.train(*more, output="one", recipe="released").code == 0
+    in_two_processes(bench, *more)
+    one, many = ([terms["points"] for terms in logged(bench, output)] for output in ("one", "run"))
+    assert len(one) == len(many) == 2 and one[0] > 0
+    assert many[0] == pytest.approx(one[0], rel=1e-4)
