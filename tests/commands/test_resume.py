@@ -265,12 +265,12 @@ def test_a_real_interrupt(desk, number, workers):
 
 
 SLOW = """
-import sys, time
+import os, sys, time
 from cocoscli.app import main
 from cocoscli.engine.results import Files
 put = Files.put
 def slow(self, row, packed):
-    print("putting", flush=True)
+    os.write(1, b"putting\\n")
     time.sleep(60)
     return put(self, row, packed)
 Files.put = slow
