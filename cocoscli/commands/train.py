@@ -29,7 +29,7 @@ def train(
             "--data",
             metavar="SHARDS",
             show_default="./shards",
-            help="The training shards: a prepared folder, or 'train-{000000..000009}.tar'.",
+            help="The training shards: a prepared folder, or tar files by {00..09} and *.",
         ),
     ] = None,
     val: Annotated[

@@ -134,9 +134,14 @@ def expand_braces(spec: str) -> list[str]:
 def _globbed(name: str) -> list[Path]:
     """The shards that a name with * matches, in order; the name itself where there is none."""
     path = place(name)
-    if "*" not in path.name or exists(path):
-        return [path]
-    return sorted(path.parent.glob(glob.escape(path.name).replace("[*]", "*"))) or [path]
+    return [path] if exists(path) else sorted(_matches(path)) or [path]
+
+
+def _matches(path: Path) -> Iterator[Path]:
+    """What a path matches whose parts may have a *."""
+    folders = _matches(path.parent) if "*" in str(path.parent) else (path.parent,)
+    pattern = glob.escape(path.name).replace("[*]", "*")
+    return (found for folder in folders for found in folder.glob(pattern))
 
 
 def is_shards(spec: str) -> bool:

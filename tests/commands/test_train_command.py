@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def emptied(bench) -> None:
         tarfile.open(path, "w").close()
 
 
+def of_two_kinds(bench) -> None:
+    shutil.copytree(bench.folder / "shards", bench.folder / "more")
+    path = bench.folder / "more/index.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "kind": "edges", "channels": 1}))
+
+
 def one_lost(bench) -> None:
     next((bench.folder / "shards").glob("train-*.tar")).unlink()
 
@@ -123,6 +130,11 @@ FAULTS = {
     "no run": (no_run, (), 1, "run: not empty (notes.txt) and not a training run (it has"),
     "a file": (a_file, (), 1, "run"),
     "missing": (nothing, ("--data", "shards/train-{000000..000009}.tar"), 1, "no such shard"),
+    "none": (nothing, ("--data", "shards/train-{9..0}.tar"), 1, "{9..0}.tar: names no shards."),
+    "two kinds": (
+        of_two_kinds, ("--data", "{shards,more}/train-*.tar"), 1,
+        "more holds edges conditions of 1 planes, shards labels of 14.",
+    ),
     "folder": (nothing, ("--data", "elsewhere"), 1, "index.json"),
 }  # fmt: skip
 
@@ -137,6 +149,14 @@ def test_bad_input_is_one_clear_error_and_changes_nothing(bench, name):
     assert said in " ".join(told.err.split())
     assert len([line for line in told.said if line.startswith("error:")]) == 1
     assert listing(bench.folder) == before
+
+
+@pytest.mark.parametrize("data", ["*/train-*.tar", "{shards,more}/train-*.tar"])
+def test_shards_of_several_folders(bench, data):
+    shutil.copytree(bench.folder / "shards", bench.folder / "more")
+    plan = json.loads(bench.train("--data", data, "--dry-run", "--json").out)
+    assert plan["samples"] == 20
+    assert bench.train("--data", data, "--max-steps", 1).code == 0
 
 
 def test_no_shards(desk):

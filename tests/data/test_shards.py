@@ -272,8 +272,12 @@ def test_wildcards_name_the_shards_that_are_there(tmp_path):
         "train-000000.tar",
         "val-000000.tar",
     ]
+    assert [p.name for p in find_shards(f"{tmp_path}/*/train-*.tar")] == names
+    assert find_shards(f"{tmp_path}/*]/val-*.tar") == [odd / "val-000000.tar"]
     with pytest.raises(CocosError, match=r"test-\*\.tar: no such shard.*holds train-000000"):
         find_shards(f"{odd}/test-*.tar")
+    with pytest.raises(CocosError, match=r"b\*/train-\*\.tar: no such shard; no \.tar is in"):
+        find_shards(f"{tmp_path}/b*/train-*.tar")
 
 
 # ---------------------------------------------------------------------------------- index.json

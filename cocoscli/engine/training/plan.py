@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ from cocoscli.data.shards import (
     INDEX,
     ShardIndex,
     ShardList,
-    expand_braces,
     find_shards,
     is_shards,
     read_index,
 )
-from cocoscli.data.storage import is_folder, place
 from cocoscli.data.training import SampleReader
 from cocoscli.engine.compiling import wanted
 from cocoscli.engine.device import check_precision, resolve_device, resolve_precision
@@ -134,14 +132,15 @@ def plan_training(options: TrainOptions, processes: Processes) -> TrainPlan:
     device = resolve_device(options.device)
     check_precision(options.precision, device)
     data = options.data or _default_data(defaults)
-    index = _index_of(data)
+    training = _training_shards(data)
+    indices = _indices(training)
+    index = next(iter(indices.values()))
     kind, channels = str(index.values["kind"]), index.values.get("channels")
     name = options.recipe or _fitting_recipe(index, device, defaults)
     recipe = _fit(read_recipe(name, options.changes), kind, channels, index, name)
     _check_batch(recipe, options, processes)
-    training = find_shards(data, "train")
     shards = ShardList(training)
-    held_out = _held_out(options, data, index, training)
+    held_out = _held_out(options, indices, training)
     precision = resolve_precision(options.precision, device, recipe.model.width)
     machine = Machine(
         device=device, precision=precision, parts=options.accumulate, recompute=options.recompute,
@@ -171,35 +170,54 @@ def _default_data(defaults: list[tuple[str, str, str]]) -> str:
     return data
 
 
-def _index_of(data: str) -> ShardIndex:
+def _training_shards(data: str) -> list[Path]:
+    """The shards to train on, at least one. Raises CocosError."""
     if not is_shards(data):
         raise CocosError(
             f"{data}: no shards; expected a folder with {INDEX}, or tar files.", PREPARE
         )
-    folder = _folder_of(data)
-    index = read_index(folder)
-    if "kind" not in index.values:
+    shards = find_shards(data, "train")
+    if not shards:
+        raise CocosError(f"{data}: names no shards.", PREPARE)
+    return shards
+
+
+def _indices(shards: Sequence[Path]) -> dict[Path, ShardIndex]:
+    """The index of each folder that shards lie in. Raises CocosError where their kinds differ."""
+    indices = {folder: read_index(folder) for folder in dict.fromkeys(s.parent for s in shards)}
+    (first, of_first), *others = (
+        (folder, (index.values.get("kind"), index.values.get("channels")))
+        for folder, index in indices.items()
+    )
+    if of_first[0] is None:
         raise CocosError(
-            f"{folder / INDEX}: it does not say the kind of the conditions.",
+            f"{first / INDEX}: it does not say the kind of the conditions.",
             "Give shards that `cocos prepare` wrote.",
         )
-    return index
-
-
-def _folder_of(data: str) -> Path:
-    return folder if is_folder(folder := place(data)) else place(expand_braces(data)[0]).parent
+    for folder, of_other in others:
+        if of_other != of_first:
+            raise CocosError(
+                f"{folder} holds {of_other[0]} conditions of {of_other[1]} planes, {first} "
+                f"{of_first[0]} of {of_first[1]}.",
+                "Train on shards of one kind.",
+            )
+    return indices
 
 
 def _held_out(
-    options: TrainOptions, data: str, index: ShardIndex, training: Sequence[Path]
+    options: TrainOptions, indices: Mapping[Path, ShardIndex], training: Sequence[Path]
 ) -> list[Path]:
     """The shards to validate on. Raises CocosError where there are none."""
     if options.val is not None:
         return find_shards(options.val, "val")
-    folder = _folder_of(data)
-    names = [row["name"] for row in index.values["shards"] if row["split"] in ("val", "test")]
-    paths = [folder / name for name in names if folder / name not in training]
+    splits = {
+        folder / row["name"]: row["split"]
+        for folder, index in indices.items()
+        for row in index.values["shards"]
+    }
+    paths = [p for p, split in splits.items() if split in ("val", "test") and p not in training]
     if not paths:
+        folder, index = next(iter(indices.items()))
         raise CocosError(
             f"{folder}: no validation split ({INDEX} counts "
             f"{', '.join(map(str, index.values.get('counts', {}))) or 'nothing'}).",
