@@ -26,6 +26,8 @@ def main() -> None:
     model = cocosnet.load(args.weights)
     features = model.provenance["features"]
     features["name"] = Path(features["name"]).name  # not where it lay
+    if model.provenance["init"] != "none":
+        model.provenance["init"] = f"earlier weights, see {args.name}.md"
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{args.name}.safetensors"
     cocosnet.save(model, path, torch.float16)
