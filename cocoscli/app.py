@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -100,18 +101,22 @@ app.add_typer(weights.app, name="weights")
 
 
 class _Interrupt:
-    """What a signal does: the first stops the command, which ends what it is writing; a second one
-    ends it where it stands. Files are whole either way, and locks die with the process."""
+    """What a signal does: the first stops the command, which ends what it is writing; a second one,
+    or one that comes while the process is ending, ends it where it stands. Files are whole either
+    way, and locks die with the process."""
 
     def __init__(self) -> None:
-        self.came = False
+        self.code: int | None = None
+        """What the process is going to end with, once that is known."""
 
     def __call__(self, _: int, frame: FrameType | None) -> NoReturn:
-        if self.came or _loading(frame):
+        if self.code is None:
+            self.code = INTERRUPTED
+            if not _loading(frame):
+                raise KeyboardInterrupt
+        if self.code == INTERRUPTED:
             _say_interrupted()
-            os._exit(INTERRUPTED)
-        self.came = True
-        raise KeyboardInterrupt
+        os._exit(self.code)
 
 
 def _loading(frame: FrameType | None) -> bool:
@@ -123,8 +128,14 @@ def _loading(frame: FrameType | None) -> bool:
     return False
 
 
+def _ignore_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _say_interrupted() -> None:
-    console.note("interrupted: the same command goes on from here")
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first
+        console.note("interrupted: the same command goes on from here")
 
 
 def main() -> NoReturn:
@@ -133,6 +144,7 @@ def main() -> NoReturn:
     0 all done, 1 could not start or failed, 2 usage, 3 finished with failed items,
     130 interrupted.
     """
+    atexit.register(_ignore_signals)  # Python lets go of its handlers before it has ended
     interrupt = _Interrupt()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
@@ -162,9 +174,10 @@ def main() -> NoReturn:
             "Please report it, with what COCOS_DEBUG=1 prints.",
         )
         code = 1
-    if code == INTERRUPTED:  # Typer returns it too
+    interrupt.code = code if isinstance(code, int) else 0
+    if interrupt.code == INTERRUPTED:  # Typer returns it too
         _say_interrupted()
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(interrupt.code)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PosixPath
@@ -31,6 +32,8 @@ OBJECT_BYTES = 2**30
 """No more of an object is read at once; what is larger is cut off, and said to be damaged."""
 KEPT = 4
 """Copies of files that are kept."""
+RECENT = 3600.0
+"""Seconds within which a copy counts as being in use."""
 BLOCK = 2**22
 """What is read at a time of an object that is gone through."""
 
@@ -312,7 +315,8 @@ def user_cache(name: str) -> Path:
 def local_copy(path: Path) -> Path:
     """A file for those that read no other: a local one itself, or one of a store, downloaded.
 
-    Copies lie in the user's cache; the `KEPT` used last are kept. Raises CocosError.
+    Copies lie in the user's cache; the `KEPT` used last are kept, and those of the last `RECENT`
+    seconds. Raises CocosError.
     """
     if not isinstance(path, Remote):
         return path
@@ -336,9 +340,18 @@ def local_copy(path: Path) -> Path:
             finally:
                 Path(file.name).unlink(missing_ok=True)
         os.utime(copy)
-        for old in sorted(folder.iterdir(), key=os.path.getmtime)[:-KEPT]:
-            old.unlink(missing_ok=True)
+        _tidy(folder)
     return copy
+
+
+def _tidy(folder: Path) -> None:
+    """Take away the copies that were not used for an hour, but for the `KEPT` used last; a younger
+    one may be another process's, on its way."""
+    with suppress(FileNotFoundError):  # that process tidies too
+        used = sorted((path.stat().st_mtime, path) for path in folder.iterdir())
+        for when, path in used[:-KEPT]:
+            if when < time.time() - RECENT:
+                path.unlink()
 
 
 @contextmanager

@@ -14,7 +14,9 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import time as now
 from typing import Any
 
@@ -42,12 +44,13 @@ class Lease:
         """Raises Held, and OSError where the store fails."""
         url = str(self.path)
         try:
-            stores.create(url, self._words())
+            self._put(partial(stores.create, url))
         except FileExistsError:
             self._take_over(url)
         found = _read(self.path)
         if found.get("mark") != self._mark:
             raise Held(_who(found)) from None
+        self._until = found["until"]
         self._renewing.start()
 
     def _take_over(self, url: str) -> None:
@@ -62,29 +65,33 @@ class Lease:
         if _is_live(found):
             raise Held(_who(found))
         try:
-            stores.replace(url, self._words(), before)
+            self._put(partial(stores.replace, url, before=before))
         except FileExistsError:
             raise Held("a process that was quicker") from None
 
-    def _words(self) -> bytes:
-        self._until = now() + LASTS
-        told = {"host": socket.gethostname(), "process": os.getpid(), "until": self._until}
-        return json.dumps({"mark": self._mark, **told}).encode()
+    def _put(self, put: Callable[[bytes], None]) -> None:
+        """Write it by `put`, which may fail: then it lasts as long as it did before."""
+        until = now() + LASTS
+        told = {"host": socket.gethostname(), "process": os.getpid(), "until": until}
+        put(json.dumps({"mark": self._mark, **told}).encode())
+        self._until = until
 
     def _renew(self) -> None:
         while not self._closing.wait(LASTS / 4):
             with suppress(OSError):  # told by `check` once the lease has run out
-                if self._is_ours():
-                    self.path.write_bytes(self._words())
-                else:
+                before = self._found()
+                if before is None:
                     self._lost = True
                     return
+                self._put(partial(stores.replace, str(self.path), before=before))
 
-    def _is_ours(self) -> bool:
-        try:
-            return bool(_read(self.path).get("mark") == self._mark)
-        except FileNotFoundError:
-            return False
+    def _found(self) -> dict[str, Any] | None:
+        """The info of the object, where it is this lease's still."""
+        with suppress(FileNotFoundError):
+            info = self.path.info()
+            if _read(self.path).get("mark") == self._mark:
+                return info
+        return None
 
     def check(self) -> None:
         """OSError where the lease was lost: what is written now might be another process's."""
@@ -99,7 +106,7 @@ class Lease:
         self._closing.set()
         if self._renewing.is_alive():
             self._renewing.join(timeout=LASTS / 4)
-        if not self._lost and self._is_ours():
+        if not self._lost and self._found():
             self.path.unlink(missing_ok=True)
 
 

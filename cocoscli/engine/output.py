@@ -71,7 +71,7 @@ class OutputFolder:
                 self._locks, alone = take_locks(self.path, self.part)
                 if alone:
                     for left in (self.path / TEMPORARY).iterdir():  # of a process that was killed
-                        left.unlink()
+                        left.unlink(missing_ok=True)  # its workers may be ending still
                 self._accept(settings, overwrite)
                 if alone or not (self.path / RUN).exists():
                     document = {"settings": dict(settings), "record": dict(record)}

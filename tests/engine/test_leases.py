@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 
@@ -56,6 +57,21 @@ def test_a_lease_is_renewed(lock, monkeypatch):
             break
     assert json.loads(lock.read_bytes())["until"] > until
     lease.check()
+    lease.close()
+
+
+def test_a_renewal_that_fails_does_not_count(lock, monkeypatch):
+    monkeypatch.setattr(leases, "LASTS", 1.2)
+    lease = take_lease(lock)
+
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "the store is down")
+
+    monkeypatch.setattr(stores, "replace", fails)
+    with pytest.raises(OSError, match="not renewed"):
+        for _ in range(100):
+            time.sleep(0.1)
+            lease.check()
     lease.close()
 
 
