@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import end_all
 from stores import Bucket, Server, environment
 from training import Bench, tiny_features
 
@@ -38,6 +39,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # of a shell's background
 CACHES = tempfile.TemporaryDirectory(prefix="cocos-tests-")
 os.environ["XDG_CACHE_HOME"] = CACHES.name  # not the user's own
 torch.set_num_threads(1)  # many small operations: a team of threads only gets in the way
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    end_all()
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,12 @@ class Server:
     """moto's server in a process of its own."""
 
     def __init__(self) -> None:
+        for _ in range(5):  # another process may take the port before it does
+            if self._starts():
+                return
+        raise TimeoutError("moto's server does not start")
+
+    def _starts(self) -> bool:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -30,11 +36,13 @@ class Server:
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdout=quiet, stderr=quiet)
-        for _ in range(600):
+        end = time.monotonic() + 180
+        while self._process.poll() is None and time.monotonic() < end:
             if self._answers():
-                return
+                return True
             time.sleep(0.05)
-        raise TimeoutError("moto's server does not start")
+        self.end()
+        return False
 
     def _answers(self) -> bool:
         try:

@@ -31,6 +31,7 @@ def test_every_reader_takes_valid_files(fuzz, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_damaged_files_are_taken_or_refused(fuzz):
     tallies = fuzz.run(list(fuzz.READERS), first=0, count=60, seed=1)
     assert {name: tally.faults for name, tally in tallies.items() if tally.faults} == {}

@@ -1,4 +1,5 @@
-"""Small networks run fastest on one thread; those on the meta device need no power iterations."""
+"""Small networks run fastest on one thread, from the same weights each time; those on the meta
+device need no power iterations."""
 
 from __future__ import annotations
 
@@ -15,6 +16,12 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """Torch seeds every process in another way, and a test would see what others had drawn."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="module", autouse=True)

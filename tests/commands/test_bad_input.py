@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import pickle
-import resource
 import struct
 import subprocess
 import sys
@@ -532,35 +531,29 @@ def test_out_of_memory_for_one_exemplar_of_many(desk, monkeypatch):
     assert sorted(desk.statuses().values()) == ["done"] * 3 + ["failed"]
 
 
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from cocoscli import app
+from cocoscli.engine import preparation, translate
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+app.main()
+"""
+
+
 def test_a_limit_on_the_address_space(desk):
     """A real lack of memory: the item is too large, and the run says so."""
     desk.mask("masks/small.png")
     desk.mask("masks/large.png", size=(5000, 5000))
     desk.photo()
-    weights = desk.weights / "labels.safetensors"
-    command = f"translate masks --exemplar photos --weights {weights} --output out --workers 0"
-    command += " --size original --gallery 0"
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-
+    given = ["translate", "masks", "--exemplar", "photos", "--output", "out", "--workers", 0,
+             "--weights", desk.weights / "labels.safetensors", "--size", "original",
+             "--gallery", 0]  # fmt: skip
     told = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "cocoscli",
-            *command.split(),
-            "--size",
-            "original",
-            "--gallery",
-            "0",
-        ],
-        capture_output=True,
-        text=True,
-        cwd=desk.folder,
-        preexec_fn=limited,
-        timeout=120,
-    )
+        [sys.executable, "-c", LIMITED, *map(str, given)],
+        capture_output=True, text=True, cwd=desk.folder, timeout=250,
+    )  # fmt: skip
     assert told.returncode == 3, told.stderr
     assert "Traceback" not in told.stderr
     assert desk.statuses() == {"small.png": "done", "large.png": "failed"}

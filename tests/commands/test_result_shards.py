@@ -9,13 +9,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tarfile
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
+from processes import Process
 from stopping import stop_at
 
 from cocoscli.data.shards import (
@@ -318,55 +317,35 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(desk, monkeypatch, place, kind)
     assert_same(desk)
 
 
-class Process:
-    """`cocos translate --format shards` of masks/ in a process."""
-
-    def __init__(self, desk, *more: object) -> None:
-        weights = desk.weights / "labels.safetensors"
-        fixed = ["translate", "masks", "--exemplar", "photos", "--weights", weights]
-        fixed += ["--output", "out", *SHARDS, *more]
-        self.folder: Path = desk.folder / "out"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cocoscli", *map(str, fixed)],
-            cwd=desk.folder, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-
-    def wait_for_shards(self, count: int) -> None:
-        end = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < end:
-            if len(list(self.folder.glob("*.tar"))) >= count:
-                return
-            time.sleep(0.002)
-
-    def stop(self, number: int) -> tuple[int, str]:
-        """A signal to the whole group, as a terminal sends it -> exit code, standard error."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+def started(desk, *more: object) -> Process:
+    """`cocos translate --format shards` of masks/."""
+    fixed = ["translate", "masks", "--exemplar", "photos", "--output", "out", "--weights"]
+    weights = desk.weights / "labels.safetensors"
+    return Process(desk.folder, ["-m", "cocoscli", *fixed, weights, *SHARDS, *more])
 
 
 @pytest.mark.slow
 def test_killed_at_random_moments(desk):
-    desk.fill(40)
+    desk.fill(120)
     draw = random.Random(0)
     for n in range(3):
-        process = Process(desk, "--workers", 1)
-        process.wait_for_shards(3 * n + 1)
+        process = started(desk, "--workers", 1)
+        process.wait_for(lambda n=n: len(tars(desk)) > 3 * n)
         time.sleep(draw.random() / 10)
-        code, _ = process.stop(signal.SIGKILL)
-        assert code == -signal.SIGKILL
-        assert len(plain(desk)) == 3 * len(tars(desk)) < 40
+        process.signal(signal.SIGKILL)
+        assert process.end()[0] == -signal.SIGKILL
+        assert len(plain(desk)) == 3 * len(tars(desk)) < 120
     translate(desk, output="whole")
     assert translate(desk).code == 0
     assert_same(desk)
 
 
 def test_a_real_interrupt_is_quiet(desk):
-    desk.fill(60)
-    process = Process(desk, "--workers", 2)
-    process.wait_for_shards(2)
-    code, said = process.stop(signal.SIGINT)
+    desk.fill(120)
+    process = started(desk, "--workers", 2)
+    process.wait_for(lambda: len(tars(desk)) >= 2)
+    process.signal(signal.SIGINT)
+    code, said = process.end()
     assert code == 130 and said == "interrupted: the same command goes on from here\n"
     translate(desk, output="whole")
     assert translate(desk).code == 0

@@ -9,13 +9,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from processes import Process
 
 from cocoscli.engine.results import Files
 
@@ -207,53 +207,23 @@ def test_removed_inputs_are_not_failures_for_ever(desk):
 # In processes of their own.
 
 
-class Process:
-    """`cocos translate` of masks/ in a process."""
+def started(desk, *more: object) -> Process:
+    """`cocos translate` of masks/."""
+    weights = desk.weights / "labels.safetensors"
+    fixed = f"translate masks --exemplar photos --weights {weights} --output out --batch-size 2"
+    return Process(desk.folder, ["-m", "cocoscli", *fixed.split(), *more])
 
-    def __init__(self, desk, *more: object) -> None:
-        weights = desk.weights / "labels.safetensors"
-        fixed = f"translate masks --exemplar photos --weights {weights} --output out --batch-size 2"
-        self.manifest: Path = desk.folder / "out/manifest.jsonl"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "cocoscli", *fixed.split(), *map(str, more)],
-            cwd=desk.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
 
-    def wait_for_rows(self, count: int) -> None:
-        end = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < end:
-            if self.manifest.exists() and self.manifest.read_bytes().count(b"\n") >= count:
-                return
-            time.sleep(0.002)
-
-    def wait_for_library(self, name: str) -> None:
-        """Until the process has loaded it: while torch is being imported."""
-        maps = Path(f"/proc/{self.process.pid}/maps")
-        end = time.monotonic() + 60
-        while self.process.poll() is None and time.monotonic() < end:
-            if name in maps.read_text():
-                return
-            time.sleep(0.002)
-
-    def signal(self, number: int) -> None:
-        """To the whole group, as a terminal does."""
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-
-    def end(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+def rows(desk) -> int:
+    manifest = desk.folder / "out/manifest.jsonl"
+    return manifest.read_bytes().count(b"\n") if manifest.exists() else 0
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
 def test_a_real_interrupt(desk, number, workers):
     desk.fill(60)
-    process = Process(desk, "--workers", workers)
-    process.wait_for_rows(3)
+    process = started(desk, "--workers", workers)
+    process.wait_for(lambda: rows(desk) >= 3)
     process.signal(number)
     code, said = process.end()
     assert "Traceback" not in said and "Exception ignored" not in said
@@ -282,29 +252,50 @@ main()
 def test_a_second_interrupt_ends_at_once(desk):
     """The first one waits for what is being written, which here takes a minute."""
     desk.fill(3)
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW, "translate", "masks", "--exemplar", "photos", "--weights",
-         desk.weights / "labels.safetensors", "--output", "out", "--workers", "0"],
-        cwd=desk.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout and process.stdout.readline() == "putting\n"
-    process.send_signal(signal.SIGINT)
+    given = ["translate", "masks", "--exemplar", "photos", "--weights",
+             desk.weights / "labels.safetensors", "--output", "out", "--workers", 0]  # fmt: skip
+    process = Process(desk.folder, ["-c", SLOW, *given])
+    assert process.says() == "putting\n"
+    process.signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(2)
+        process.process.wait(2)
     before = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert time.monotonic() - before < 20 and process.returncode == 130
+    process.signal(signal.SIGINT)
+    code, said = process.end()
+    assert time.monotonic() - before < 30 and code == 130
     assert said.splitlines()[-1] == "interrupted: the same command goes on from here"
-    assert "Traceback" not in said
     assert desk.translate().code == 0 and len(desk.manifest()) == 3
     assert not list((desk.folder / "out/_cocos/tmp").iterdir())
 
 
+ENDING = """
+import os, threading, time
+from cocoscli import app
+def lasting():
+    threading.main_thread().join()
+    os.write(1, b"ending\\n")
+    time.sleep(60)
+threading.Thread(target=lasting).start()
+app.app = lambda **_: 3
+app.main()
+"""
+
+
+def test_an_interrupt_while_ending(tmp_path):
+    """The command has ended: what it ended with is what counts."""
+    process = Process(tmp_path, ["-c", ENDING])
+    assert process.says() == "ending\n"
+    before = time.monotonic()
+    process.signal(signal.SIGINT)
+    assert process.end() == (3, "")
+    assert time.monotonic() - before < 30
+
+
 def test_an_interrupt_while_starting(desk):
     desk.fill(2)
-    process = Process(desk)
-    process.wait_for_library("libtorch_cpu")
+    process = started(desk)
+    maps = Path(f"/proc/{process.process.pid}/maps")
+    process.wait_for(lambda: "libtorch_cpu" in maps.read_text())  # torch is being imported
     process.signal(signal.SIGINT)
     code, said = process.end()
     assert code == 130
@@ -314,14 +305,13 @@ def test_an_interrupt_while_starting(desk):
 @pytest.mark.slow
 def test_killed_at_random_moments(desk):
     desk.fill(40)
-    draw, rows = random.Random(0), 0
+    draw = random.Random(0)
     for _ in range(3):
-        process = Process(desk, "--workers", 1)
-        process.wait_for_rows(rows + draw.randrange(10))
+        wanted = rows(desk) + draw.randrange(10)
+        process = started(desk, "--workers", 1)
+        process.wait_for(lambda wanted=wanted: rows(desk) >= wanted)
         process.signal(signal.SIGKILL)
         process.end()
-        if process.manifest.exists():
-            rows = process.manifest.read_bytes().count(b"\n")
         for path in (desk.folder / "out").glob("*.png"):
             with Image.open(path) as image:
                 image.load()

@@ -202,7 +202,9 @@ def test_no_worker_outlives_a_killed_run(tmp_path):
         env={**os.environ, "PYTHONPATH": path},
     )  # fmt: skip
     assert process.stdout
-    pids = {int(process.stdout.readline()) for _ in range(30)}
+    pids: set[int] = set()
+    while len(pids) < 2:
+        pids.add(int(process.stdout.readline()))
     process.send_signal(signal.SIGKILL)
     process.wait()
     end = time.monotonic() + 20
@@ -215,9 +217,10 @@ def test_no_worker_outlives_a_killed_run(tmp_path):
 
 def test_close_ends_workers_in_the_midst(tmp_path):
     run = begin(tmp_path / "out", Squares(400, seconds=0.05), Engine(2, device="cpu"))
+    threads = threading.active_count()
     rows = run.rows()
     pid = next(rows)["process"]
     before = time.monotonic()
     rows.close()
-    assert time.monotonic() - before < 5 and not alive(pid)
-    assert threading.active_count() < 20
+    assert time.monotonic() - before < 60 and not alive(pid)
+    assert threading.active_count() <= threads

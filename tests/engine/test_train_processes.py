@@ -8,52 +8,31 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import training
+from processes import LIMIT, Process
 
 from cocoscli.data.shards import ShardList, ShardWriter
 from cocoscli.engine.training import interrupts
 from cocoscli.engine.training.interrupts import deferred_signals
 
-LIMIT = 250
+
+def started(bench, *more: object, launcher: Sequence[str] = ()) -> Process:
+    """`cocos train` with tiny features."""
+    return Process(bench.folder, [*launcher, training.__file__, *bench.arguments(*more)])
 
 
-class Process:
-    """`cocos train` with tiny features in a process and group of its own."""
-
-    def __init__(self, bench, *more: object, launcher: Sequence[str] = ()) -> None:
-        self.log = bench.folder / "run/log.jsonl"
-        self.process = subprocess.Popen(
-            [sys.executable, *launcher, training.__file__, *bench.arguments(*more)],
-            cwd=bench.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_for_steps(self, count: int) -> None:
-        end = time.monotonic() + LIMIT
-        while self.process.poll() is None and time.monotonic() < end:
-            if self.log.exists() and self.log.read_bytes().count(b'"event": "step"') >= count:
-                return
-            time.sleep(0.005)
-
-    def signal(self, number: int) -> None:
-        """To the whole group, as a terminal and a service manager do."""
-        os.killpg(self.process.pid, number)
-
-    def end(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=LIMIT)
-        assert "Traceback" not in said and "Exception ignored" not in said, said
-        return self.process.returncode, said
+def wait_for_steps(process: Process, bench, count: int) -> None:
+    log = bench.folder / "run/log.jsonl"
+    process.wait_for(lambda: log.exists() and log.read_bytes().count(b'"event": "step"') >= count)
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, 0), (signal.SIGTERM, 2)])
 def test_a_signal_saves_and_the_run_goes_on(bench, number, workers):
-    process = Process(bench, "--workers", workers)
-    process.wait_for_steps(2)
+    process = started(bench, "--workers", workers)
+    wait_for_steps(process, bench, 2)
     process.signal(number)
     code, said = process.end()
     assert code == 130 and said.splitlines()[-1].startswith("interrupted: the same command")
@@ -65,8 +44,8 @@ def test_a_signal_saves_and_the_run_goes_on(bench, number, workers):
 
 
 def test_the_second_ctrl_c_ends_at_once(bench):
-    process = Process(bench)
-    process.wait_for_steps(1)
+    process = started(bench)
+    wait_for_steps(process, bench, 1)
     process.signal(signal.SIGINT)
     time.sleep(0.02)
     process.signal(signal.SIGINT)
@@ -91,12 +70,16 @@ def test_signals_wait_and_a_second_one_does_not():
 
 def test_under_torchrun_a_signal_that_comes_twice_is_one(monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    monkeypatch.setattr(interrupts, "ECHO", 0.5)
+    clock = SimpleNamespace(monotonic=lambda: seconds)
+    monkeypatch.setattr(interrupts, "time", clock)
+    seconds = 100.0
     with deferred_signals() as asked:
         os.kill(os.getpid(), signal.SIGINT)
+        seconds += interrupts.ECHO / 2
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.6)
+        time.sleep(0.01)
         assert asked
+        seconds += interrupts.ECHO
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(1)
@@ -105,8 +88,8 @@ def test_under_torchrun_a_signal_that_comes_twice_is_one(monkeypatch):
 def test_ctrl_c_saves_under_torchrun_too(bench):
     """The terminal's signal reaches all processes, and those of torchrun once more by it."""
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    process = Process(bench, "--set", "schedule.batch_size=2", launcher=launch)
-    process.wait_for_steps(2)
+    process = started(bench, "--set", "schedule.batch_size=2", launcher=launch)
+    wait_for_steps(process, bench, 2)
     process.signal(signal.SIGINT)
     _, said = process.process.communicate(timeout=LIMIT)
     assert said.count("stopping: the step at hand") == 1
@@ -115,8 +98,8 @@ def test_ctrl_c_saves_under_torchrun_too(bench):
 
 
 def test_a_kill_costs_no_more_than_the_steps_since_the_last_checkpoint(bench):
-    process = Process(bench, "--save-every", 0)
-    process.wait_for_steps(3)
+    process = started(bench, "--save-every", 0)
+    wait_for_steps(process, bench, 3)
     process.signal(signal.SIGKILL)
     assert process.end()[0] == -signal.SIGKILL
     last = bench.steps()[-1]
