@@ -320,6 +320,34 @@ def test_pairs_that_weights_draw_have_the_figures_of_written_ones(translated, as
     assert (translated.folder / "out/evaluate/evaluation.html").is_file()
 
 
+def test_inputs_are_read_as_translate_reads_them(translated, ask):
+    """Masks in colours, the exemplars' masks elsewhere, another number for no class."""
+    colours = np.random.default_rng(0).integers(0, 256, (14, 3), np.uint8)
+    translated.file("colours.json", json.dumps(colours.tolist()))
+    for n in range(3):
+        path = translated.folder / f"data/masks/m{n}.png"
+        drawn = Image.fromarray(colours[np.asarray(Image.open(path))])
+        translated.picture(f"drawn/m{n}.png", drawn)
+    shutil.move(translated.folder / "photo_masks", translated.folder / "elsewhere")
+    given = ("--weights", translated.weights / "labels.safetensors", "--exemplar", "photos",
+             "--exemplar-condition", "elsewhere", "--ignore-label", 3)  # fmt: skip
+    for output, more, folder in (
+        ("plain", (), "data/masks"),
+        ("coloured", ("--colors", "colours.json"), "drawn"),
+    ):
+        told = ask(*given, *more, "--output", output, folder=folder)
+        assert told.code == 0, told.err
+    plain, coloured = report(translated, "plain"), report(translated, "coloured")
+    names = ("label_accuracy", "copy_score", "cycle_l1")
+    assert all(name in plain["rows"]["results"] for name in names)
+    assert [coloured["rows"]["results"][n] for n in names] == [
+        plain["rows"]["results"][n] for n in names
+    ]
+    told = ask(*given, "--ignore-label", -1, "--output", "all", folder="data/masks")
+    assert told.code == 0
+    assert report(translated, "all")["rows"]["results"] != plain["rows"]["results"]
+
+
 def test_samples_bring_their_own_exemplars(desk, scene_shards, ask):
     weights = desk.weights / "labels.safetensors"
     told = ask("--weights", weights, "--output", "told", folder=str(scene_shards))

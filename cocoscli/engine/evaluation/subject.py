@@ -130,6 +130,7 @@ def _drawn_from_samples(
     settings = {
         "inputs": spec, "exemplar": "", "pairs": OWN, "size": text,
         "layout": asked.layout or matching_layout(kind, LAYOUTS),
+        "ignore_label": -1 if asked.ignore_label is None else asked.ignore_label,
         "precision": resolve_precision(asked.precision, device, model.config.width),
         "weights": weights.sha256 or weights.name,
         **match_setting(asked.match_size),
