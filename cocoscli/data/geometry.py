@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
+from scipy.spatial import Delaunay, QhullError
 
 from cocoscli.data.images import Size
 from cocoscli.data.skeleton import JOINTS
@@ -176,3 +177,27 @@ def _axes(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """x and y of (..., 2), each as OpenCV takes it."""
     x, y = (np.ascontiguousarray(points[..., i], np.float32) for i in (0, 1))
     return x, y
+
+
+def between(points: np.ndarray, count: int, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Points that lie between known ones: (N,4), xy in one image and in another -> (count,4).
+
+    Drawn evenly over the triangles (Delaunay's) of the known ones in the first image, and carried
+    to the second by each triangle's corners. Triangles that the second has turned over are left
+    out, and those that lie beyond a window of `side` pixels in either; (0,4) where none is left.
+    """
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) < 3:
+        return np.empty((0, 4))
+    try:
+        corners = points[Delaunay(points[:, :2]).simplices]  # (T,3,4)
+    except QhullError:  # all on one line
+        return np.empty((0, 4))
+    edges = corners[:, 1:] - corners[:, :1]
+    first, second = (np.linalg.det(edges[..., i : i + 2]) for i in (0, 2))
+    within = (corners.max(axis=1) >= 0) & (corners.min(axis=1) <= side - 1)
+    chances = np.abs(first) * (first * second > 0) * within.all(axis=1)
+    if not chances.sum():
+        return np.empty((0, 4))
+    chosen = corners[rng.choice(len(corners), count, p=chances / chances.sum())]
+    return np.einsum("nk,nkd->nd", rng.dirichlet((1, 1, 1), count), chosen)

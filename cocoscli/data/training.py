@@ -93,8 +93,8 @@ class SampleReader:
         follow = mirrored if self.points else None
         exemplar, _ = self._cropped(self._moved(real.item, rng), rng, follow)
         ours, theirs = shared_names(own.names, real.names)
-        points = np.hstack([target.points[ours], exemplar.points[theirs]])
-        points = self._both_show(points, rng)
+        named = np.hstack([target.points[ours], exemplar.points[theirs]])
+        points = self._both_show(named, rng, between=self.recipe.data.between)
         same = self.recipe.data.same_style
         return self._item(found.key, target, exemplar, pseudo=same, points=points)
 
@@ -134,14 +134,23 @@ class SampleReader:
         further = corners(item.photo) if exemplar is None else NONE.xy
         return _Known(replace(item, points=np.vstack([named.xy, further])), named.names)
 
-    def _both_show(self, points: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-        """Of points (N,4) those that lie in both images, at most `POINTS` of them; None where no
-        loss asks for them."""
+    def _both_show(
+        self, points: np.ndarray, rng: np.random.Generator, *, between: bool = False
+    ) -> np.ndarray | None:
+        """Of points (N,4) those that lie in both images, at most `POINTS` of them, or so many with
+        others `between` them; None where no loss asks for them."""
         if not self.points:
             return None
-        inside = ((points >= 0) & (points <= self.size - 1)).all(axis=1)
-        seen = points[inside].astype(np.float32)
-        return seen[rng.permutation(len(seen))[:POINTS]]
+        seen = self._inside(points)
+        seen = seen[rng.permutation(len(seen))[:POINTS]]
+        if between:
+            drawn = geometry.between(points, POINTS, self.size, rng)
+            seen = np.vstack([seen, self._inside(drawn)])[:POINTS]
+        return seen
+
+    def _inside(self, points: np.ndarray) -> np.ndarray:
+        within = ((points >= 0) & (points <= self.size - 1)).all(axis=1)
+        return points[within].astype(np.float32)
 
     def _aligned(self, found: _Members, exemplar: int | None = None, zoom: float = 1.0) -> Aligned:
         """A photo and its sources at `zoom` times the side that crops are taken from."""

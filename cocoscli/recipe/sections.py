@@ -94,6 +94,9 @@ class Data(Section):
     """Elastic warp, amplitude as a share of the side."""
     colour: Share = 0.0
     """Strength of changes of brightness, contrast, saturation and hue."""
+    between: bool = False
+    """Where a loss asks for points: besides the named ones others that lie between them, drawn
+    anew each time in triangles of named points. For things of one shape, such as faces."""
 
     @field_validator("pseudo")
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial import Delaunay
 
 from cocoscli.data import geometry
 from cocoscli.data.geometry import Aligned
@@ -119,3 +120,29 @@ def test_points_go_where_their_pixels_go(seed: int) -> None:
 def test_bends_stay_within_their_strength() -> None:
     moves = geometry.bend((64, 64), 0.1, np.random.default_rng(3)) - geometry.identity((64, 64))
     assert 1 < np.abs(moves).max() < 1.3 * 6.4  # cubic interpolation may overshoot a little
+
+
+def test_points_between_known_ones_are_carried_by_their_triangles() -> None:
+    draw = np.random.default_rng(0)
+    known = draw.uniform(0, 127, (40, 2))
+    turn, shift = np.array([[0.9, 0.2], [-0.1, 1.1]]), np.array([3, -2])
+    unknown = np.full((1, 4), np.nan)
+    points = np.vstack([np.hstack([known, known @ turn + shift]), unknown])
+    drawn = geometry.between(points, 500, 128, draw)
+    assert drawn.shape == (500, 4) and len(np.unique(drawn[:, 0])) == 500
+    assert drawn[:, 2:] == pytest.approx(drawn[:, :2] @ turn + shift)
+    hull = Delaunay(known)
+    assert (hull.find_simplex(drawn[:, :2]) >= 0).all()
+    quarters = np.histogram2d(*drawn[:, :2].T, bins=2, range=[[0, 127]] * 2)[0]
+    assert quarters.min() > 80, "evenly, not by the count of triangles"
+
+
+def test_no_points_lie_between_what_is_folded_flat_or_elsewhere() -> None:
+    draw = np.random.default_rng(0)
+    corners = np.array([(10.0, 10), (50, 10), (10, 50)])
+    far, line = corners + 300, np.array([(0.0, 0), (1, 1), (2, 2)])
+    for first, second in (
+        (corners, corners[[0, 2, 1]]), (corners[:2], corners[:2]), (line, corners), (corners, far)
+    ):  # fmt: skip
+        assert geometry.between(np.hstack([first, second]), 5, 64, draw).shape == (0, 4)
+    assert len(geometry.between(np.hstack([corners, corners + 5]), 5, 64, draw)) == 5

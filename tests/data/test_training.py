@@ -261,6 +261,24 @@ def test_real_exemplars_share_the_points_of_the_same_name():
     assert mirrored > 0  # the order of points is drawn too
 
 
+def test_between_named_points_further_ones_are_drawn():
+    given = sample(exemplars=1)
+    points = {"a": (10, 10), "b": (86, 10), "c": (48, 80), "lost": (0, 0)}
+    given.members["points.json"] = named(**points)
+    moved = {name: (x + 3, y + 2) for name, (x, y) in points.items() if name != "lost"}
+    given.members["exemplar_points.0.json"] = named(**moved)
+    real = "data.exemplars={ first=1.0, last=0.0, pseudo=0.0 }"
+    plain = reader("losses.points=1", "data.load=64", real).training(given, (0,))
+    item = reader("losses.points=1", "data.load=64", "data.between=true", real)
+    found = item.training(given, (0,)).points
+    assert len(plain.points) == 3 and len(found) == 256
+    assert np.array_equal(found[:3], plain.points)
+    apart = found[:, 2:] - found[:, :2]
+    assert apart == pytest.approx(np.broadcast_to(np.array([3, 2]) * 64 / 96, (256, 2)), abs=1e-4)
+    pair = reader("losses.points=1", "data.between=true", real).training(sample(1), (0,))
+    assert pair.points.shape == (0, 4)
+
+
 def test_pairs_without_points_are_mirrored_together_too():
     given = sample(1)
     sided = np.repeat([0, 13], 48)[None].repeat(96, axis=0).astype(np.uint8)
