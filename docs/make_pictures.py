@@ -1,4 +1,5 @@
-"""Draw docs/pictures/ anew by the bundled weights: for the README and docs/limits.md.
+"""Draw docs/pictures/ anew by the bundled weights: for the README, docs/limits.md and
+docs/resolution.md.
 
 python docs/make_pictures.py
 
@@ -20,6 +21,8 @@ from skimage import data
 
 from cocoscli.app import app
 from cocoscli.data.scenes import Layout, Scene, Style, render, save_image, save_mask
+from cocoscli.data.scenes.edits import without
+from cocoscli.data.scenes.items import Kind
 
 PICTURES = Path(__file__).with_name("pictures")
 SIDE, GAP = 128, 4
@@ -40,16 +43,16 @@ def results(folder: Path) -> dict[tuple[str, str], Path]:
     return {(input, exemplar): folder / row["output"] for input, exemplar, row in stems}
 
 
-def sheet(rows: Sequence[Sequence[Path | np.ndarray | None]], name: str) -> None:
+def sheet(rows: Sequence[Sequence[Path | np.ndarray | None]], name: str, side: int = SIDE) -> None:
     """Writes a table of square pictures; None leaves its place white."""
     columns = max(map(len, rows))
-    page = Image.new("RGB", [n * (SIDE + GAP) - GAP for n in (columns, len(rows))], "white")
+    page = Image.new("RGB", [n * (side + GAP) - GAP for n in (columns, len(rows))], "white")
     for y, row in enumerate(rows):
         for x, cell in enumerate(row):
             if cell is not None:
                 opened = Image.fromarray(cell) if isinstance(cell, np.ndarray) else Image.open(cell)
-                shown = opened.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-                page.paste(shown, (x * (SIDE + GAP), y * (SIDE + GAP)))
+                shown = opened.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+                page.paste(shown, (x * (side + GAP), y * (side + GAP)))
     page.save(PICTURES / name, quality=90, optimize=True)
 
 
@@ -71,22 +74,21 @@ def draw_scenes(work: Path) -> None:
     sheet([[None, *styles], *rows], "scenes.jpg")
 
 
-def seen(layout: int, style: int = 0) -> Scene:
-    return render(Layout.sample(layout), Style.sample(style), SIDE)
+def seen(layout: int, style: int = 0, side: int = SIDE) -> Scene:
+    return render(Layout.sample(layout), Style.sample(style), side)
 
 
-def elsewhere(n: int) -> np.ndarray:
-    return render(Layout.sample(ELSEWHERE + n), Style.sample(n), SIDE).image
+def elsewhere(n: int, side: int = SIDE) -> np.ndarray:
+    return render(Layout.sample(ELSEWHERE + n), Style.sample(n), side).image
 
 
 def draw_edit(work: Path) -> None:
-    """A photo, its mask, the mask without its left house, and what comes of it."""
+    """A photo, its mask, the mask without its houses, and what comes of it."""
     scene = seen(3, 11)
+    emptied = render(without(Layout.sample(3), Kind.HOUSE), Style.sample(11), SIDE)
     photo = save_image(scene.image, work / "photo.png")
     mask = save_mask(scene.labels, work / "mask.png")
-    labels = scene.labels.copy()
-    labels[50:, :70][np.isin(labels[50:, :70], (10, 11, 12, 13))] = 5
-    edited = save_mask(labels, work / "edited.png")
+    edited = save_mask(emptied.labels, work / "edited.png")
     cocos("edit", photo, "--mask", mask, "--edited", edited, "--weights", "scenes",
           "--keep", "--output", work / "edit")  # fmt: skip
     sheet([[photo, mask, edited, work / "edit/edited.png.png"]], "edit.jpg")
@@ -138,10 +140,26 @@ def draw_limits(work: Path) -> None:
         sheet([row], f"{name}.png")
 
 
+def draw_resolution(work: Path) -> None:
+    """Results of four times the trained size, matched at it and at the trained one."""
+    rows = []
+    for layout, style in ((0, 1), (12, 14)):
+        mask = save_mask(seen(layout, side=512).labels, work / f"{layout}.png")
+        exemplar = save_image(elsewhere(style, side=512), work / f"styles/{style}.png")
+        drawn = []
+        for match in ((), ("--match-size", 32)):
+            folder = work / f"drawn{len(match)}-{layout}"
+            cocos("translate", mask, "--exemplar", exemplar, "--weights", "scenes", "--size", 512,
+                  *match, "--output", folder)  # fmt: skip
+            drawn.append(folder / f"{layout}.png.png")
+        rows.append([mask, exemplar, *drawn])
+    sheet(rows, "resolution.jpg", side=256)
+
+
 def main() -> None:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        for draw in (draw_scenes, draw_edit, draw_makeup, draw_limits):
+        for draw in (draw_scenes, draw_edit, draw_makeup, draw_limits, draw_resolution):
             work = Path(folder) / draw.__name__
             work.mkdir()
             draw(work)

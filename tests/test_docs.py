@@ -30,7 +30,7 @@ KNOWN_ELSEWHERE = {
 }
 TASK = "A task from start to end"
 GUIDES = ("prepare", "train", "translate", "correspond", "edit", "evaluate", "rank", "makeup")
-TOOLS = {"cp", "jq", "pip", "ray"}
+TOOLS = {"awk", "cp", "cut", "jq", "pip", "ray", "sed", "tr"}
 
 
 def text(name: str) -> str:
