@@ -134,7 +134,9 @@ def expand_braces(spec: str) -> list[str]:
 def _globbed(name: str) -> list[Path]:
     """The shards that a name with * matches, in order; the name itself where there is none."""
     path = place(name)
-    return [path] if exists(path) else sorted(_matches(path)) or [path]
+    if "*" not in str(path) or exists(path):
+        return [path]
+    return sorted(_matches(path)) or [path]
 
 
 def _matches(path: Path) -> Iterator[Path]:
