@@ -84,8 +84,8 @@ def elsewhere(n: int, side: int = SIDE) -> np.ndarray:
 
 def draw_edit(work: Path) -> None:
     """A photo, its mask, the mask without its houses, and what comes of it."""
-    scene = seen(3, 11)
-    emptied = render(without(Layout.sample(3), Kind.HOUSE), Style.sample(11), SIDE)
+    scene = seen(18, 21)
+    emptied = render(without(Layout.sample(18), Kind.HOUSE), Style.sample(21), SIDE)
     photo = save_image(scene.image, work / "photo.png")
     mask = save_mask(scene.labels, work / "mask.png")
     edited = save_mask(emptied.labels, work / "edited.png")
