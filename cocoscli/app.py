@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -128,9 +129,9 @@ def _loading(frame: FrameType | None) -> bool:
     return False
 
 
-def _ignore_signals() -> None:
+def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, handler)
 
 
 def _say_interrupted() -> None:
@@ -144,10 +145,9 @@ def main() -> NoReturn:
     0 all done, 1 could not start or failed, 2 usage, 3 finished with failed items,
     130 interrupted.
     """
-    atexit.register(_ignore_signals)  # Python lets go of its handlers before it has ended
     interrupt = _Interrupt()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+    _on_signals(interrupt)
+    atexit.register(_on_signals, signal.SIG_IGN)  # Python drops its handlers before it has ended
     try:
         code = app(standalone_mode=False)
     except CocosError as error:

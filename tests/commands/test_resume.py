@@ -262,7 +262,7 @@ def test_a_second_interrupt_ends_at_once(desk):
     before = time.monotonic()
     process.signal(signal.SIGINT)
     code, said = process.end()
-    assert time.monotonic() - before < 30 and code == 130
+    assert time.monotonic() - before < 20 and code == 130
     assert said.splitlines()[-1] == "interrupted: the same command goes on from here"
     assert desk.translate().code == 0 and len(desk.manifest()) == 3
     assert not list((desk.folder / "out/_cocos/tmp").iterdir())
@@ -286,9 +286,11 @@ def test_an_interrupt_while_ending(tmp_path):
     process = Process(tmp_path, ["-c", ENDING])
     assert process.says() == "ending\n"
     before = time.monotonic()
-    process.signal(signal.SIGINT)
+    while process.process.poll() is None:  # Python misses one that comes just before it waits
+        process.signal(signal.SIGINT)
+        time.sleep(0.5)
     assert process.end() == (3, "")
-    assert time.monotonic() - before < 30
+    assert time.monotonic() - before < 20
 
 
 def test_an_interrupt_while_starting(desk):

@@ -216,10 +216,10 @@ def test_header_bomb_is_refused_quickly_and_without_memory(tmp_path):
     path.write_bytes(png(50_000, 50_000, 8, 2, bytes(100)))
     for read in (read_photo, read_labels, image_size):
         tracemalloc.start()
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(BadInput, match=r"huge\.png.*too large.*2500000000.*178,956,970"):
             read(path)
-        assert time.perf_counter() - started < 10
+        assert time.process_time() - started < 1
         assert tracemalloc.get_traced_memory()[1] < 5_000_000
         tracemalloc.stop()
 

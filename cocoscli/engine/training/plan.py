@@ -210,12 +210,14 @@ def _held_out(
     """The shards to validate on. Raises CocosError where there are none."""
     if options.val is not None:
         return find_shards(options.val, "val")
-    splits = {
-        folder / row["name"]: row["split"]
+    trained = set(training)
+    held_out = (
+        folder / row["name"]
         for folder, index in indices.items()
         for row in index.values["shards"]
-    }
-    paths = [p for p, split in splits.items() if split in ("val", "test") and p not in training]
+        if row["split"] in ("val", "test")
+    )
+    paths = [path for path in held_out if path not in trained]
     if not paths:
         folder, index = next(iter(indices.items()))
         raise CocosError(
